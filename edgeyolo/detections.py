@@ -22,7 +22,7 @@ class Detections:
 
     Args:
         xyxy: Shape ``(N, 4)``, float32, pixels of the picture, ``x0 y0 x1 y1``, clipped to it.
-        scores: Shape ``(N,)``, float32, 0..1 (objectness × class).
+        scores: Shape ``(N,)``, float32, 0..1 (objectness times class).
         class_ids: Shape ``(N,)``, int64.
 
     Examples:

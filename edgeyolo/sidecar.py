@@ -1,4 +1,4 @@
-"""The file beside an engine, ``x.engine.json``: what the engine is, what it was made from, how to make it again.
+"""The file beside an engine, ``x.engine.json``: what it is, what it was made from, how to make it again.
 
 Owns the format, its reading, its writing and the test that engine and sidecar belong together. Refuses to
 load an engine.
