@@ -77,7 +77,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     except EdgeYoloError:
         raise
     except OSError as exc:
-        if exc.filename is not None and Path(exc.filename).parent != path.parent:
+        if exc.filename is not None and Path(exc.filename) not in (path, temporary, *path.parents):
             raise  # an input that could not be read is not ours to explain
         raise OutputError(
             f"cannot write {path}: {exc.strerror or exc}", hint="free space or choose another -o"

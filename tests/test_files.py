@@ -1,0 +1,80 @@
+"""An output file appears whole or not at all."""
+
+import hashlib
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeyolo.errors import ModelError, OutputError
+from edgeyolo.files import sha256_of, whole_file, write_text
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), whole_file(target) as temporary:
+        temporary.write_text("new, but only ha")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "sub" / "a.onnx"
+    with whole_file(target) as temporary:
+        temporary.write_bytes(b"x")
+        assert not target.exists()
+        assert temporary.suffix == ".onnx"
+    assert target.read_bytes() == b"x"
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
+def test_a_folder_that_is_a_file_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_text(tmp_path / "f" / "a.txt", "x")
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path: Path) -> None:
+    # A file-size limit gives the same short write and OSError as a full disk; in a child, as it is per process.
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from edgeyolo.files import write_bytes\n"
+        "from edgeyolo.errors import OutputError\n"
+        "try:\n    write_bytes(sys.argv[1], b'x' * 100_000)\n"
+        "except OutputError as error:\n    print(error)\n"
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)  # the platform has the limit
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "big.bin")], capture_output=True, text=True, check=True
+    )
+    assert "cannot write" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_the_stage_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not ours"), whole_file(tmp_path / "a"):
+        raise ModelError("not ours")
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a"):
+        open("/no/such/input")  # noqa: SIM115
+
+
+def test_sha256_is_hashlibs(tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "a").write_bytes(data)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(data).hexdigest()
