@@ -47,7 +47,7 @@ def test_what_was_written_is_read(engine: Path) -> None:
 
 def test_another_engine_is_refused_with_the_command_that_rebuilds_it(engine: Path) -> None:
     engine.write_bytes(b"another plan")
-    with pytest.raises(StaleEngineError, match="expected by m.engine.json") as caught:
+    with pytest.raises(StaleEngineError, match=r"expected by m\.engine\.json") as caught:
         read_sidecar(engine)
     assert "edgeyolo build m.onnx" in (caught.value.hint or "")
 

@@ -1,5 +1,6 @@
 """The model spec survives its trip through ONNX metadata and refuses what it cannot mean."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -72,7 +73,5 @@ _JSON = st.recursive(
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(SPEC.to_json())), _JSON))
 def test_nothing_but_a_model_error_comes_out(change: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(ModelError):
         ModelSpec.from_json({**SPEC.to_json(), **change})
-    except ModelError:
-        pass
