@@ -6,15 +6,21 @@ Nothing imports it. Each command's module under ``edgeyolo.cli`` imports its sta
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from edgeyolo.cli import build, convert, demo, evaluate, fetch, inspect, run, simplify
+from edgeyolo import __version__
 from edgeyolo.errors import EdgeYoloError
 
 __all__ = ["app", "main"]
+
+# In the order of `edgeyolo --help`, which is the order of the road.
+_COMMANDS = ("demo", "fetch", "convert", "simplify", "build", "run", "evaluate", "bench", "inspect")
 
 app = typer.Typer(
     name="edgeyolo",
@@ -24,8 +30,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (demo, fetch, convert, simplify, build, run, evaluate, inspect):
-    _module.register(app)
+for _name in _COMMANDS:
+    # TODO: a plain import of all, once all have landed.
+    if importlib.util.find_spec(f"edgeyolo.cli.{_name}") is not None:
+        importlib.import_module(f"edgeyolo.cli.{_name}").register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgeyolo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """From YOLO weights to a live camera on Jetson-class hardware."""
 
 
 def main() -> None:

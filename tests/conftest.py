@@ -1,0 +1,27 @@
+"""Fixtures that every test may use; what a machine may lack is in `tests.parts`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.parts import SHARED_DATA, require_part, required_parts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*parts): skip, with the reason, where a part is missing")
+    required_parts()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            require_part(name)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Give the folder of real data: COCO pictures, Darknet pairs, cfgs, videos."""
+    require_part("shared-data")
+    return SHARED_DATA

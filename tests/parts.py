@@ -1,0 +1,98 @@
+"""The parts that a machine may lack: a test that needs one skips with the reason, or fails where CI promised it.
+
+Use it as a marker, ``@pytest.mark.needs("libdarknet", "shared-data")`` (a module's ``pytestmark`` too), or
+call `require_part` inside a test. ``EDGEYOLO_REQUIRE=shared-data,libdarknet`` turns the skip into a failure,
+so that a run which is meant to have a part cannot pass by skipping.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+__all__ = ["LIBDARKNET", "PARTS", "PROJECT", "SHARED_DATA", "require_part", "required_parts"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED_DATA = PROJECT.parent / "shared" / "data"
+LIBDARKNET = Path("/usr/lib/darknet/libdarknet.so")
+
+
+def _package(name: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a package's own deprecations are not our test
+                importlib.import_module(name)
+        except ImportError as exc:
+            return f"the package {name} does not import: {exc}"
+        return None
+
+    return missing
+
+
+def _program(*names: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        return None if any(map(shutil.which, names)) else f"no {' or '.join(names)} on the PATH"
+
+    return missing
+
+
+def _path(path: Path, what: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        return None if path.exists() else f"{what} is not at {path}"
+
+    return missing
+
+
+# Name -> why it is missing, or None where it is there.
+PARTS: dict[str, Callable[[], str | None]] = {
+    "chromium": _program("chromium", "chromium-browser", "google-chrome"),
+    "darknet-cfgs": _path(Path("/usr/share/darknet/cfg"), "Debian's darknet package"),
+    "eval": _package("faster_coco_eval"),
+    "ffmpeg": _program("ffmpeg"),
+    "libdarknet": _path(LIBDARKNET, "Debian's darknet package"),
+    "onnx": _package("onnx"),
+    "onnxruntime": _package("onnxruntime"),
+    "onnxsim": _package("onnxsim"),
+    "opencv": _package("cv2"),
+    "pooch": _package("pooch"),
+    "shared-data": _path(SHARED_DATA, "the folder of real data"),
+    "tensorrt": _package("tensorrt"),
+    "torch": _package("torch"),
+}
+
+
+def required_parts() -> frozenset[str]:
+    """Give the parts whose absence fails a test; a misspelt one must not pass for a promise."""
+    names = frozenset(filter(None, os.environ.get("EDGEYOLO_REQUIRE", "").split(",")))
+    if unknown := names - PARTS.keys():
+        raise pytest.UsageError(
+            f"EDGEYOLO_REQUIRE: {', '.join(sorted(unknown))}: one of {', '.join(PARTS)} expected"
+        )
+    return names
+
+
+def require_part(name: str) -> None:
+    """Skip the running test (or module, while it is imported) with a reason unless `name` is here.
+
+    Args:
+        name: A key of `PARTS`.
+    """
+    why = _why_missing(name)
+    if why is None:
+        return
+    if name in required_parts():
+        pytest.fail(f"EDGEYOLO_REQUIRE names {name!r}, but {why}", pytrace=False)
+    pytest.skip(why, allow_module_level=True)
+
+
+@functools.cache
+def _why_missing(name: str) -> str | None:
+    return PARTS[name]()
