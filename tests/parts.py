@@ -1,4 +1,4 @@
-"""The parts that a machine may lack: a test that needs one skips with the reason, or fails where CI promised it.
+"""The parts a machine may lack: a test that needs one skips with the reason, or fails where CI promised it.
 
 Use it as a marker, ``@pytest.mark.needs("libdarknet", "shared-data")`` (a module's ``pytestmark`` too), or
 call `require_part` inside a test. ``EDGEYOLO_REQUIRE=shared-data,libdarknet`` turns the skip into a failure,
