@@ -1,0 +1,1 @@
+"""Darknet's own files: cfg to layers, weights to arrays, both to ONNX."""
