@@ -1,0 +1,96 @@
+"""Network outputs to detections: threshold, best candidates, suppression, back to the picture.
+
+Owns the order of these steps and their defaults. Refuses to decode heads: the graph does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeyolo.detections import Detections
+from edgeyolo.vision.nms import best_first, nms
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from edgeyolo.vision.letterbox import Letterbox
+
+__all__ = ["detections_from_outputs"]
+
+
+def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with a meaning of its own
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    letterbox: Letterbox,
+    *,
+    conf: float,
+    iou: float,
+    class_ids: Collection[int] | None = None,
+    max_detections: int = 300,
+    multi_label: bool = False,
+    max_candidates: int = 4096,
+) -> Detections:
+    """Turn the outputs for one picture into detections.
+
+    A box that is not finite or lies wholly outside the picture is dropped.
+
+    Args:
+        boxes: Shape ``(N, 4)``, ``xyxy_net``.
+        scores: Shape ``(N, C)``, 0..1, objectness times class.
+        letterbox: Where the picture lies in the network input.
+        conf: A score must be greater than this.
+        iou: Overlap above which the weaker box of one class goes.
+        class_ids: The wanted classes; None is all. The result is that of all classes without the others.
+        max_detections: At most so many, the best ones.
+        multi_label: Every class of a box above `conf` counts, as in Darknet: what mean average precision is
+            computed with. Otherwise a box has one class, its best: what a picture should show.
+        max_candidates: At most so many (box, class) pairs, the best ones, enter the suppression: a flood of
+            boxes costs bounded time.
+
+    Raises:
+        ValueError: The shapes do not belong together.
+
+    Examples:
+        >>> from edgeyolo.vision.letterbox import Letterbox
+        >>> boxes = np.array([[0, 91, 208, 208], [2, 91, 208, 208]], np.float32)
+        >>> scores = np.array([[0.1, 0.9], [0.0, 0.8]], np.float32)
+        >>> found = detections_from_outputs(boxes, scores, Letterbox.fit((1280, 720), (416, 416)),
+        ...                                 conf=0.25, iou=0.45)
+        >>> found.xyxy.tolist(), found.class_ids.tolist()
+        ([[0.0, 0.0, 640.0, 360.0]], [1])
+    """
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.ndim != 2 or len(scores) != len(boxes):
+        raise ValueError(f"boxes (N, 4) and scores (N, C) expected, {boxes.shape} and {scores.shape} found")
+    rows, classes = _candidates(scores, conf, multi_label)
+    if class_ids is not None:
+        wanted = np.isin(classes, np.fromiter(class_ids, np.int64))
+        rows, classes = rows[wanted], classes[wanted]
+    values = scores[rows, classes]
+    if not (values > conf).all():  # argmax takes a NaN for the best
+        rows, classes, values = (part[values > conf] for part in (rows, classes, values))
+    best = best_first(values, max_candidates)
+    rows, classes, values = rows[best], classes[best], values[best]
+    xyxy_net = boxes[rows]
+    xyxy = letterbox.to_image(xyxy_net)
+    inside = np.isfinite(xyxy_net).all(axis=1) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+    xyxy_net, xyxy, classes, values = xyxy_net[inside], xyxy[inside], classes[inside], values[inside]
+    kept = nms(xyxy_net, values, classes, iou=iou, max_kept=max_detections)
+    return Detections(
+        xyxy[kept], values[kept].astype(np.float32, copy=False), classes[kept].astype(np.int64, copy=False)
+    )
+
+
+def _candidates(
+    scores: npt.NDArray[np.float32], conf: float, multi_label: bool
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Give box and class index of every score above `conf`, or of the best one of each such box."""
+    count = scores.shape[1]
+    flat = np.flatnonzero(np.ascontiguousarray(scores).reshape(-1) > conf)
+    rows, classes = np.divmod(flat, max(1, count))
+    if multi_label:
+        return rows, classes
+    rows = np.unique(rows)
+    return rows, np.argmax(scores[rows], axis=1) if len(rows) else rows
