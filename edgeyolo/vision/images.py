@@ -128,7 +128,7 @@ def decode_image(data: bytes, *, name: str) -> npt.NDArray[np.uint8]:
             "cannot decode: damaged, or of a kind that this OpenCV does not know",
             hint="look at it with another program and save it again",
         )
-    pixels = _bgr_from(decoded, name)
+    pixels = _bgr_from(decoded, name, premultiplied=header.premultiplied)
     return np.ascontiguousarray(_upright(pixels, header.orientation))
 
 
@@ -163,35 +163,31 @@ def _stranger(data: bytes, name: str) -> SourceError:
     return SourceError(f"{name}: {expected}, a file that begins with {data[:8]!r} found")
 
 
-def _bgr_from(decoded: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+def _bgr_from(decoded: npt.NDArray[Any], name: str, *, premultiplied: bool) -> npt.NDArray[np.uint8]:
     """Give BGR uint8 of what OpenCV decoded: 1 to 4 channels of 8 or 16 bits."""
+    channels = 1 if decoded.ndim == 2 else decoded.shape[2]
+    if decoded.dtype not in (np.uint8, np.uint16) or channels > 4:
+        raise SourceError(
+            f"{name}: 1 to 4 channels of 8 or 16 bits expected, {channels} of {decoded.dtype} found",
+            hint="save it with 8 bits a channel, with the contrast that a camera would give",
+        )
     if decoded.dtype == np.uint16:
         decoded = (decoded.astype(np.uint32) * 255 + 32767) // 65535
-        decoded = decoded.astype(np.uint8)
-    elif decoded.dtype != np.uint8:
-        raise SourceError(
-            f"{name}: 8 or 16 bits a channel expected, {decoded.dtype} found",
-            hint="save it as 8-bit or 16-bit with the contrast that a camera would give",
-        )
-    channels = 1 if decoded.ndim == 2 else decoded.shape[2]
-    if channels not in (1, 2, 3, 4):
-        raise SourceError(f"{name}: 1 to 4 channels expected, {channels} found")
-    planes = decoded.reshape(*decoded.shape[:2], channels)
-    has_alpha = channels in (2, 4)
-    colour = planes[:, :, :-1] if has_alpha else planes
-    if has_alpha and (planes[:, :, -1] != 255).any():
-        colour = _on_white(colour, planes[:, :, -1:])
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
-    return colour
+    planes: npt.NDArray[np.uint8] = decoded.astype(np.uint8, copy=False).reshape(*decoded.shape[:2], channels)
+    colour = _on_white(planes, premultiplied) if channels in (2, 4) else planes
+    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
 
 
-def _on_white(colour: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    # 255 * 255 + 127 fits in uint16.
-    opacity = alpha.astype(np.uint16)
-    mixed: npt.NDArray[np.uint16] = (
-        colour * opacity + (255 - opacity) * np.uint16(255) + np.uint16(127)
-    ) // 255
+def _on_white(planes: npt.NDArray[np.uint8], premultiplied: bool) -> npt.NDArray[np.uint8]:
+    colour, alpha = planes[:, :, :-1], planes[:, :, -1:]
+    if (alpha == 255).all():
+        return colour
+    white = 255 - alpha.astype(np.uint16)  # the share of the background, 0..255
+    mixed: npt.NDArray[np.uint16]
+    if premultiplied:
+        mixed = np.minimum(colour + white, np.uint16(255))
+    else:  # 255 * 255 + 127 fits in uint16
+        mixed = (colour * alpha.astype(np.uint16) + white * np.uint16(255) + np.uint16(127)) // np.uint16(255)
     return mixed.astype(np.uint8)
 
 

@@ -22,7 +22,7 @@ __all__ = ["PictureHeader", "picture_header"]
 Kind = Literal["jpeg", "png", "webp", "bmp", "tiff"]
 
 _ORIENTATION = 0x0112
-_WIDTH, _HEIGHT = 0x0100, 0x0101
+_WIDTH, _HEIGHT, _BITS, _EXTRA_SAMPLES = 0x0100, 0x0101, 0x0102, 0x0152
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 0x0111, 0x0117, 0x0144, 0x0145
 _FIELD_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # TIFF field type -> struct code of one value
 _MAX_FIELD_VALUES = 1 << 20  # strips or tiles of one picture
@@ -39,11 +39,13 @@ class PictureHeader:
         kind: Its format, by content; the name of a file proves nothing.
         size_wh: Stored width and height, pixels, before any rotation.
         orientation: EXIF orientation 1..8 that a reader still has to apply.
+        premultiplied: Whether OpenCV will give colours that are multiplied by alpha already.
     """
 
     kind: Kind
     size_wh: tuple[int, int]
     orientation: int = 1
+    premultiplied: bool = False
 
 
 def picture_header(data: bytes) -> PictureHeader | None:
@@ -76,8 +78,7 @@ def picture_header(data: bytes) -> PictureHeader | None:
         if data[:2] == b"BM":
             return _bmp(data)
         if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            tags = _tiff_tags(data)
-            return PictureHeader("tiff", _tiff_size(data, tags))  # OpenCV applies a TIFF's own orientation
+            return _tiff(data)
         return None
     except (struct.error, IndexError) as exc:
         raise ValueError("the file ends inside its header") from exc
@@ -223,14 +224,18 @@ def _tiff_tags(data: bytes) -> dict[int, tuple[int, ...]]:
     return tags
 
 
-def _tiff_size(data: bytes, tags: dict[int, tuple[int, ...]]) -> tuple[int, int]:
+def _tiff(data: bytes) -> PictureHeader:
+    """Read the first page's directory; its orientation is left at 1 because OpenCV applies a TIFF's own."""
+    tags = _tiff_tags(data)
     if _WIDTH not in tags or _HEIGHT not in tags:
         raise ValueError("TIFF: its first directory has no width or height")
     for offsets, counts in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
         ends = [a + b for a, b in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)]
         if max(ends, default=0) > len(data):
             _cut(len(data), max(ends))
-    return tags[_WIDTH][0], tags[_HEIGHT][0]
+    # libtiff's RGBA interface, through which OpenCV reads all 8-bit TIFFs, gives associated alpha.
+    premultiplied = tags.get(_BITS, (8,))[0] <= 8 or tags.get(_EXTRA_SAMPLES) == (1,)
+    return PictureHeader("tiff", (tags[_WIDTH][0], tags[_HEIGHT][0]), premultiplied=premultiplied)
 
 
 def _exif_orientation(exif: bytes) -> int:
