@@ -102,7 +102,7 @@ class Letterbox:
 
     @property
     def gain(self) -> float:
-        """The gain of the axis that fills its side, which both have but for rounding; of x for ``stretch``."""
+        """The gain of the side that is filled; both axes have it but for rounding (``stretch``: of x)."""
         gain_x, gain_y = self.gain_xy
         return gain_x if self.resized_wh[0] == self.dst_wh[0] else gain_y
 

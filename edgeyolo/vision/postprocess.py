@@ -64,13 +64,10 @@ def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with
     """
     if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.ndim != 2 or len(scores) != len(boxes):
         raise ValueError(f"boxes (N, 4) and scores (N, C) expected, {boxes.shape} and {scores.shape} found")
-    rows, classes = _candidates(scores, conf, multi_label)
+    rows, classes, values = _candidates(scores, conf, multi_label)
     if class_ids is not None:
         wanted = np.isin(classes, np.fromiter(class_ids, np.int64))
-        rows, classes = rows[wanted], classes[wanted]
-    values = scores[rows, classes]
-    if not (values > conf).all():  # argmax takes a NaN for the best
-        rows, classes, values = (part[values > conf] for part in (rows, classes, values))
+        rows, classes, values = rows[wanted], classes[wanted], values[wanted]
     best = best_first(values, max_candidates)
     rows, classes, values = rows[best], classes[best], values[best]
     xyxy_net = boxes[rows]
@@ -85,12 +82,16 @@ def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with
 
 def _candidates(
     scores: npt.NDArray[np.float32], conf: float, multi_label: bool
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Give box and class index of every score above `conf`, or of the best one of each such box."""
-    count = scores.shape[1]
-    flat = np.flatnonzero(np.ascontiguousarray(scores).reshape(-1) > conf)
-    rows, classes = np.divmod(flat, max(1, count))
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Give box, class and value of every score above `conf`, or of the best one of each such box."""
+    # The fastest way through two million scores of which a few count: a maximum a row takes six times as
+    # long, cv2.compare with cv2.findNonZero three times.
+    flat = np.flatnonzero(scores.reshape(-1) > conf)
+    rows = flat // max(1, scores.shape[1])
     if multi_label:
-        return rows, classes
-    rows = np.unique(rows)
-    return rows, np.argmax(scores[rows], axis=1) if len(rows) else rows
+        return rows, flat - rows * scores.shape[1], scores.reshape(-1)[flat]
+    rows = rows[np.diff(rows, prepend=-1) > 0]
+    found = scores[rows]
+    # A comparison with NaN is false, and argmax takes NaN for the best.
+    classes = np.argmax(np.where(found > conf, found, -np.inf), axis=1) if len(rows) else rows
+    return rows, classes, found[np.arange(len(rows)), classes]

@@ -1,0 +1,194 @@
+"""Results drawn on pictures.
+
+Owns colours, line widths and labels. Refuses to show or save the picture.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import functools
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from edgeyolo.detections import Classification, Detections
+from edgeyolo.optional import require
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["Painter", "class_colour_bgr"]
+
+Colour = tuple[int, int, int]
+_GOLDEN_RATIO = 0.618033988749895
+# Saturation and value, in turn: neighbours in a list of classes differ by more than their hue.
+_SHADES = ((0.85, 1.0), (1.0, 0.72), (0.50, 1.0))
+
+
+class Painter:
+    """Draws what a model found into pictures.
+
+    Lines and letters grow with the picture. The text of a label is drawn once and then copied: scores are
+    written with two digits, so that a stream soon repeats itself.
+
+    Args:
+        names: Class names; the index is the class id. A class beyond them is drawn as ``#17``. OpenCV before
+            5.0 has ASCII letters only: accents are dropped there (``café`` becomes ``cafe``) and what remains
+            becomes ``?``.
+
+    Raises:
+        MissingDependencyError: OpenCV is absent.
+
+    Examples:
+        >>> image = np.zeros((120, 160, 3), np.uint8)
+        >>> box = np.array([[20, 40, 100, 100]], np.float32)
+        >>> found = Detections(box, np.array([0.9], np.float32), np.array([0]))
+        >>> Painter(("car",)).draw(image, found)
+        >>> tuple(image[99, 60].tolist()) == class_colour_bgr(0)
+        True
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        # OpenCV 5 came with outline fonts that know UTF-8, and with this class for them.
+        unicode = hasattr(require("cv2", why="to draw on pictures"), "FontFace")
+        self._names = tuple(_printable(name, unicode=unicode) for name in names)
+
+    def draw(self, image_bgr: npt.NDArray[np.uint8], output: Detections | Classification) -> None:
+        """Draw a result into its picture.
+
+        Args:
+            image_bgr: Shape ``(H, W, 3)``, uint8, writeable; changed in place.
+            output: Boxes with labels, or the ranked classes as a list in the upper left corner.
+
+        Raises:
+            ValueError: The picture is none of that shape, or read-only.
+        """
+        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
+            raise ValueError(
+                f"a uint8 picture of (H, W, 3) expected, {image_bgr.dtype} {image_bgr.shape} found"
+            )
+        style = _style(*image_bgr.shape[:2])
+        if isinstance(output, Classification):
+            self._draw_classes(image_bgr, output, style)
+        else:
+            self._draw_boxes(image_bgr, output, style)
+
+    def _draw_boxes(self, image: npt.NDArray[np.uint8], found: Detections, style: _Style) -> None:
+        height, width = image.shape[:2]
+        limit = np.array([width, height, width, height], np.float32)
+        corners = np.clip(found.xyxy, 0, limit).round().astype(np.int64).tolist()
+        labels = list(self._labels(found, style))
+        # The best box is drawn last, on top of the others, and no line crosses a label.
+        for box, (colour, _) in zip(corners[::-1], labels[::-1], strict=True):
+            _draw_frame(image, box, colour, style.line)
+        for (x0, y0, _, _), (_, plate) in zip(corners[::-1], labels[::-1], strict=True):
+            above = y0 - plate.shape[0]
+            _paste(image, plate, x0, above if above >= 0 else y0)
+
+    def _draw_classes(self, image: npt.NDArray[np.uint8], found: Classification, style: _Style) -> None:
+        y = 0
+        for _, plate in self._labels(found, style):
+            if y + plate.shape[0] > image.shape[0] and y > 0:
+                break  # the list is ranked: what does not fit is the least likely
+            _paste(image, plate, 0, y)
+            y += plate.shape[0]
+
+    def _labels(
+        self, found: Detections | Classification, style: _Style
+    ) -> Iterator[tuple[Colour, npt.NDArray[np.uint8]]]:
+        for class_id, score in zip(found.class_ids.tolist(), found.scores.tolist(), strict=True):
+            name = self._names[class_id] if 0 <= class_id < len(self._names) else f"#{class_id}"
+            colour = class_colour_bgr(class_id)
+            yield colour, _plate(f"{name} {score:.2f}", colour, style)
+
+
+@functools.lru_cache(maxsize=4096)
+def class_colour_bgr(class_id: int) -> Colour:
+    """Give the colour of a class: the same in every run, far from those of its neighbours.
+
+    Hues a golden ratio of the circle apart never come close to each other among the first few, however
+    many there are.
+
+    Examples:
+        >>> class_colour_bgr(0)
+        (38, 38, 255)
+    """
+    saturation, value = _SHADES[class_id % len(_SHADES)]
+    rgb = colorsys.hsv_to_rgb(class_id * _GOLDEN_RATIO % 1, saturation, value)
+    red, green, blue = (round(255 * part) for part in rgb)
+    return blue, green, red
+
+
+class _Style(NamedTuple):
+    """Sizes for one size of picture: line and letter strokes in pixels, letters as OpenCV's font scale."""
+
+    line: int
+    stroke: int
+    font_scale: float
+
+
+def _style(height: int, width: int) -> _Style:
+    # By the short side: a line of 3 and letters of 15 pixels in 1080 rows, and never too small to read.
+    short = min(height, width)
+    return _Style(max(1, round(short / 360)), max(1, round(short / 600)), max(0.4, round(short / 1500, 2)))
+
+
+def _draw_frame(image: npt.NDArray[np.uint8], box: list[int], colour: Colour, line: int) -> None:
+    """Draw a box's outline inside it: four copies from a strip of its colour beat cv2.rectangle."""
+    height, width = image.shape[:2]
+    x0, y0 = min(box[0], width - 1), min(box[1], height - 1)
+    x1, y1 = max(box[2], x0 + 1), max(box[3], y0 + 1)
+    across, down = min(line, x1 - x0), min(line, y1 - y0)
+    strip = _strip(colour, line * max(height, width))
+    row = strip[: down * (x1 - x0)].reshape(down, x1 - x0, 3)
+    column = strip[: across * (y1 - y0)].reshape(y1 - y0, across, 3)
+    image[y0 : y0 + down, x0:x1] = row
+    image[y1 - down : y1, x0:x1] = row
+    image[y0:y1, x0 : x0 + across] = column
+    image[y0:y1, x1 - across : x1] = column
+
+
+def _paste(image: npt.NDArray[np.uint8], plate: npt.NDArray[np.uint8], x: int, y: int) -> None:
+    """Copy a plate to a place, moved so that it lies inside; cut where the picture is smaller."""
+    height, width = image.shape[:2]
+    x = max(0, min(x, width - plate.shape[1]))
+    y = max(0, min(y, height - plate.shape[0]))
+    part = plate[: height - y, : width - x]
+    image[y : y + part.shape[0], x : x + part.shape[1]] = part
+
+
+@functools.lru_cache(maxsize=256)
+def _strip(colour: Colour, pixels: int) -> npt.NDArray[np.uint8]:
+    strip = np.empty((pixels, 3), np.uint8)
+    strip[:] = colour
+    strip.flags.writeable = False
+    return strip
+
+
+@functools.lru_cache(maxsize=512)
+def _plate(text: str, colour: Colour, style: _Style) -> npt.NDArray[np.uint8]:
+    """Draw a text on a plate of a colour, in black or white, whichever stands out more."""
+    cv2 = require("cv2", why="to draw on pictures")
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    (width, height), below = cv2.getTextSize(text, font, style.font_scale, style.stroke)
+    margin = style.stroke + 1
+    plate = np.empty((height + below + 2 * margin, width + 2 * margin, 3), np.uint8)
+    plate[:] = colour
+    blue, green, red = colour
+    # Luma of ITU-R BT.601.
+    ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
+    origin = (margin, margin + height)
+    cv2.putText(plate, text, origin, font, style.font_scale, ink, style.stroke, cv2.LINE_AA)
+    plate.flags.writeable = False
+    return plate
+
+
+def _printable(name: str, *, unicode: bool) -> str:
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    if unicode or name.isascii():
+        return name
+    # Accents are letters of their own after decomposition; dropping them leaves the plain letter.
+    plain = (part for part in unicodedata.normalize("NFKD", name) if not unicodedata.combining(part))
+    return "".join(part if part.isascii() else "?" for part in plain)
