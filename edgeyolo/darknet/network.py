@@ -12,12 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeyolo.darknet.layers import Layer, Shape
+from edgeyolo.darknet.cfg import Cfg
+from edgeyolo.darknet.layers import AnchorHead, Detection, Layer, Shape
+from edgeyolo.darknet.layers.reader import SectionReader
+from edgeyolo.darknet.layers.registry import layer_from_section
+from edgeyolo.darknet.training_keys import LAYER_KEYS, NET_KEYS
+from edgeyolo.errors import CfgError, ConfigError
 
-__all__ = ["Network", "Parameters"]
+__all__ = ["Network", "Parameters", "network_from_cfg"]
 
 Parameters = Mapping[int, Mapping[str, npt.NDArray[np.float32]]]
 """Layer index to Darknet's array name to array, shaped as the layer's `parameters` say."""
+
+# Wider than any camera; Darknet's own C ints end at 46340 x 46340.
+_MAX_SIDE = 16384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +37,17 @@ class Network:
         input_shape: Channels, height, width of the network input.
         layers: In cfg order; ``layers[i].index == i``.
         letter_box: The cfg's ``[net] letter_box``: AlexeyAB's Darknet letterboxes only where it is 1 and
-        stretches
-            the picture otherwise; pjreddie's always letterboxes.
+            stretches the picture otherwise; pjreddie's always letterboxes.
+        warnings: What a user should be told of the cfg: options that nothing read, keys given twice. Each
+        with
+            file and line.
     """
 
     source: str
     input_shape: Shape
     layers: tuple[Layer, ...]
     letter_box: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def parameter_count(self) -> int:
@@ -47,3 +58,112 @@ class Network:
     def macs(self) -> int:
         """Multiply-accumulates for one picture; Darknet's "BFLOPs" are ``2 * macs / 1e9``."""
         return sum(layer.macs for layer in self.layers)
+
+    @property
+    def heads(self) -> tuple[AnchorHead | Detection, ...]:
+        """Detection heads in cfg order; empty for a classifier."""
+        return tuple(layer for layer in self.layers if isinstance(layer, (AnchorHead, Detection)))
+
+
+def network_from_cfg(cfg: Cfg, *, input_wh: tuple[int, int] | None = None) -> Network:
+    r"""Resolve every section of a cfg.
+
+    Args:
+        cfg: What ``read_cfg`` or ``architecture`` gave.
+        input_wh: Another network input, width and height in pixels, in place of the cfg's.
+
+    Returns:
+        The network.
+
+    Raises:
+        CfgError: A section is wrong or does not fit the layers before it; with its line.
+        UnsupportedOpError: A layer or an option is refused by name; with its line.
+        ConfigError: The network cannot take `input_wh`.
+
+    Source:
+        ``parse_network_cfg`` (src/parser.c).
+
+    Examples:
+        >>> from edgeyolo.darknet.cfg import parse_cfg
+        >>> options = "filters=8\nsize=3\nstride=2\npad=1"
+        >>> text = f"[net]\nwidth=32\nheight=32\nchannels=3\n[convolutional]\n{options}"
+        >>> network = network_from_cfg(parse_cfg(text, source="text"))
+        >>> network.layers[0].out_shape, network.parameter_count, network.macs
+        (Shape(c=8, h=16, w=16), 224, 55296)
+    """
+    net = SectionReader(cfg.net, source=cfg.source, input_shape=Shape(0, 0, 0), layers=())
+    input_shape = _input_shape(net)
+    letter_box = net.flag("letter_box")
+    net.integer("batch", 1, at_least=1)
+    net.integer("subdivisions", 1, at_least=1)
+    warnings = [*cfg.warnings, *net.unread(NET_KEYS)]
+    if not cfg.sections:
+        raise CfgError(
+            "at least one layer expected after [net], none found", path=cfg.source, line=cfg.net.line
+        )
+    layers = _layers_from_sections(cfg, input_shape, warnings)
+    if input_wh is not None and (input_shape.w, input_shape.h) != input_wh:
+        resized = _resized_shape(cfg, input_shape, input_wh)
+        layers = _resized(cfg, layers, input_shape, resized)
+        input_shape = resized
+    return Network(
+        source=cfg.source,
+        input_shape=input_shape,
+        layers=layers,
+        letter_box=letter_box,
+        warnings=tuple(warnings),
+    )
+
+
+def _input_shape(net: SectionReader) -> Shape:
+    for key in ("channels", "height", "width"):
+        if net.text(key) is None:
+            raise net.error(f"{key}=... expected, none found", hint="[net] needs width, height and channels")
+    shape = Shape(*(net.integer(key, 0, at_least=1) for key in ("channels", "height", "width")))
+    if max(shape) > _MAX_SIDE:
+        raise net.error(f"an input of at most {_MAX_SIDE} a side expected, {shape} found", "width")
+    return shape
+
+
+def _layers_from_sections(cfg: Cfg, input_shape: Shape, warnings: list[str]) -> tuple[Layer, ...]:
+    layers: list[Layer] = []
+    for section in cfg.sections:
+        reader = SectionReader(section, source=cfg.source, input_shape=input_shape, layers=layers)
+        layers.append(layer_from_section(reader))
+        warnings += reader.unread(LAYER_KEYS)
+    return tuple(layers)
+
+
+def _resized_shape(cfg: Cfg, input_shape: Shape, input_wh: tuple[int, int]) -> Shape:
+    width, height = input_wh
+    if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
+        raise ConfigError(
+            f"{cfg.source}: an input size of 1 to {_MAX_SIDE} a side expected, {width}x{height} found"
+        )
+    return Shape(input_shape.c, height, width)
+
+
+def _resized(
+    cfg: Cfg, layers: tuple[Layer, ...], input_shape: Shape, resized_shape: Shape
+) -> tuple[Layer, ...]:
+    """Resolve the sections again for another input, and tell what sizes would do where this one does not."""
+    size = f"{resized_shape.w}x{resized_shape.h}"
+    try:
+        resized = _layers_from_sections(cfg, resized_shape, [])
+    except CfgError as exc:
+        step = max(input_shape.w // layer.out_shape.w for layer in layers)
+        if any(isinstance(layer, AnchorHead) for layer in layers):
+            step = max(layer.stride_wh[0] for layer in layers if isinstance(layer, AnchorHead))
+        low = max(step, resized_shape.w // step * step)
+        raise ConfigError(
+            f"this network cannot take an input of {size}: {exc.message}",
+            hint=f"a width and height that are multiples of {step}, such as {low} or {low + step}",
+        ) from exc
+    for before, after in zip(layers, resized, strict=True):
+        if before.parameters != after.parameters:
+            raise ConfigError(
+                f"{cfg.source}:{after.line}: this network takes an input of {input_shape.w}x{input_shape.h} "
+                f"only, {size} asked: the weights of layer {after.index} [{after.kind}] depend on it",
+                hint=f"leave the size out, or give {input_shape.w}x{input_shape.h}",
+            )
+    return resized

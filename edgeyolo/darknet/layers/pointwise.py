@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgeyolo.darknet.layers.base import Activation, Layer
+from edgeyolo.darknet.layers.reader import SectionReader
 
 __all__ = ["ActivationOnly", "Cost", "Dropout", "L2Norm", "Softmax"]
 
@@ -28,6 +29,17 @@ class ActivationOnly(Layer):
 
     activation: Activation
 
+    @classmethod
+    def read(cls, section: SectionReader) -> ActivationOnly:
+        """Resolve an ``[activation]`` section."""
+        activation = section.activation(Activation.LINEAR)
+        return cls(**section.here(), out_shape=section.in_shape, activation=activation)
+
+    @classmethod
+    def read_logistic(cls, section: SectionReader) -> ActivationOnly:
+        """Resolve a ``[logistic]`` section."""
+        return cls(**section.here(), out_shape=section.in_shape, activation=Activation.LOGISTIC)
+
 
 @dataclass(frozen=True, kw_only=True)
 class L2Norm(Layer):
@@ -38,6 +50,11 @@ class L2Norm(Layer):
     """
 
     kind: ClassVar[str] = "l2norm"
+
+    @classmethod
+    def read(cls, section: SectionReader) -> L2Norm:
+        """Resolve an ``[l2norm]`` section."""
+        return cls(**section.here(), out_shape=section.in_shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +71,12 @@ class Dropout(Layer):
     kind: ClassVar[str] = "dropout"
 
     probability: float
+
+    @classmethod
+    def read(cls, section: SectionReader) -> Dropout:
+        """Resolve a ``[dropout]`` section."""
+        probability = section.number("probability", 0.5)
+        return cls(**section.here(), out_shape=section.in_shape, probability=probability)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +101,28 @@ class Softmax(Layer):
     spatial: bool
     tree: str | None
 
+    @classmethod
+    def read(cls, section: SectionReader) -> Softmax:
+        """Resolve a ``[softmax]`` section.
+
+        Raises:
+            CfgError: The groups do not divide the input, or the temperature is 0.
+        """
+        groups = section.integer("groups", 1, at_least=1)
+        if section.in_shape.size % groups:
+            raise section.error(f"groups={groups} must divide the {section.in_shape.size} inputs", "groups")
+        temperature = section.number("temperature", 1.0)
+        if temperature <= 0:
+            raise section.error(f"a temperature above 0 expected, {temperature} found", "temperature")
+        return cls(
+            **section.here(),
+            out_shape=section.in_shape,
+            groups=groups,
+            temperature=temperature,
+            spatial=section.flag("spatial"),
+            tree=section.text("tree"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Layer):
@@ -88,3 +133,8 @@ class Cost(Layer):
     """
 
     kind: ClassVar[str] = "cost"
+
+    @classmethod
+    def read(cls, section: SectionReader) -> Cost:
+        """Resolve a ``[cost]`` section."""
+        return cls(**section.here(), out_shape=section.in_shape)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgeyolo.darknet.layers.base import Layer
+from edgeyolo.darknet.layers.base import Layer, Shape
+from edgeyolo.darknet.layers.reader import Here, SectionReader
 
 __all__ = ["AvgPool", "Crop", "LocalAvgPool", "MaxPool", "Reorg", "Reorg3d", "Upsample"]
 
@@ -32,6 +33,14 @@ class Pool(Layer):
     pad_end_wh: tuple[int, int]
 
 
+class _PoolFields(Here):
+    out_shape: Shape
+    size_wh: tuple[int, int]
+    stride_wh: tuple[int, int]
+    pad_begin_wh: tuple[int, int]
+    pad_end_wh: tuple[int, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Pool):
     """The largest value of each window; padding never wins (it counts as minus infinity).
@@ -45,6 +54,23 @@ class MaxPool(Pool):
 
     kind: ClassVar[str] = "maxpool"
 
+    @classmethod
+    def read(cls, section: SectionReader) -> MaxPool:
+        """Resolve a ``[maxpool]`` section.
+
+        Raises:
+            CfgError: A window that does not fit.
+            UnsupportedOpError: An option that changes what is computed.
+        """
+        section.refuse(
+            {
+                "antialiasing": "the blur that Darknet appends to a strided pool",
+                "maxpool_depth": "a maximum across channels",
+                "maxpool_zero_nonmax": "it overwrites the layer before",
+            }
+        )
+        return cls(**_pool_fields(section))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalAvgPool(Pool):
@@ -56,6 +82,15 @@ class LocalAvgPool(Pool):
 
     kind: ClassVar[str] = "local_avgpool"
 
+    @classmethod
+    def read(cls, section: SectionReader) -> LocalAvgPool:
+        """Resolve a ``[local_avgpool]`` section.
+
+        Raises:
+            CfgError: A window that does not fit.
+        """
+        return cls(**_pool_fields(section))
+
 
 @dataclass(frozen=True, kw_only=True)
 class AvgPool(Layer):
@@ -66,6 +101,11 @@ class AvgPool(Layer):
     """
 
     kind: ClassVar[str] = "avgpool"
+
+    @classmethod
+    def read(cls, section: SectionReader) -> AvgPool:
+        """Resolve an ``[avgpool]`` section."""
+        return cls(**section.here(), out_shape=Shape(section.in_shape.c, 1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +124,22 @@ class Upsample(Layer):
 
     stride: int
     scale: float
+
+    @classmethod
+    def read(cls, section: SectionReader) -> Upsample:
+        """Resolve an ``[upsample]`` section.
+
+        Raises:
+            CfgError: ``stride`` below 1; Darknet then pools, which its own converters do not write.
+        """
+        stride = section.integer("stride", 2, at_least=1)
+        c, h, w = section.in_shape
+        return cls(
+            **section.here(),
+            out_shape=Shape(c, h * stride, w * stride),
+            stride=stride,
+            scale=section.number("scale", 1.0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +164,24 @@ class Reorg(Layer):
     stride: int
     reverse: bool
 
+    @classmethod
+    def read(cls, section: SectionReader) -> Reorg:
+        """Resolve a ``[reorg]`` section.
+
+        Raises:
+            CfgError: The stride does not divide the picture, or its square the channels.
+            UnsupportedOpError: ``flatten`` or ``extra``.
+        """
+        section.refuse({"flatten": "another order of values", "extra": "appended values without a place"})
+        stride, reverse, out_shape = _reorg_fields(section)
+        block = stride * stride
+        if not reverse and section.in_shape.c % block:
+            # The first Darknet's index arithmetic then reads outside the tensor.
+            raise section.error(
+                f"channels divisible by {block} expected, {section.in_shape.c} found", "stride"
+            )
+        return cls(**section.here(), out_shape=out_shape, stride=stride, reverse=reverse)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reorg3d(Layer):
@@ -125,6 +199,16 @@ class Reorg3d(Layer):
 
     stride: int
     reverse: bool
+
+    @classmethod
+    def read(cls, section: SectionReader) -> Reorg3d:
+        """Resolve a ``[reorg3d]`` section.
+
+        Raises:
+            CfgError: The stride does not divide the picture, or reversed, its square the channels.
+        """
+        stride, reverse, out_shape = _reorg_fields(section)
+        return cls(**section.here(), out_shape=out_shape, stride=stride, reverse=reverse)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,3 +229,78 @@ class Crop(Layer):
     offset_wh: tuple[int, int]
     scale: float
     shift: float
+
+    @classmethod
+    def read(cls, section: SectionReader) -> Crop:
+        """Resolve a ``[crop]`` section.
+
+        Raises:
+            CfgError: The crop is larger than its input.
+        """
+        c, h, w = section.in_shape
+        crop_h = section.integer("crop_height", 1, at_least=1)
+        crop_w = section.integer("crop_width", 1, at_least=1)
+        if crop_h > h or crop_w > w:
+            raise section.error(f"a crop within the input {w}x{h} expected, {crop_w}x{crop_h} found")
+        plain = section.flag("noadjust")
+        return cls(
+            **section.here(),
+            out_shape=Shape(c, crop_h, crop_w),
+            offset_wh=((w - crop_w) // 2, (h - crop_h) // 2),
+            scale=1.0 if plain else 2.0,
+            shift=0.0 if plain else -1.0,
+        )
+
+
+def _pool_fields(section: SectionReader) -> _PoolFields:
+    """Resolve what both pools share.
+
+    Source:
+        ``parse_maxpool`` (src/parser.c): size defaults to stride, padding to ``size - 1``.
+    """
+    _, h, w = section.in_shape
+    stride = section.integer("stride", 1, at_least=1)
+    stride_wh = (
+        section.integer("stride_x", stride, at_least=1),
+        section.integer("stride_y", stride, at_least=1),
+    )
+    size = section.integer("size", stride, at_least=1)
+    padding = section.integer("padding", size - 1, at_least=0)
+    size_wh = (size, size)
+    if section.flag("global"):
+        size_wh, stride_wh, padding = (w, h), (1, 1), 0
+    out_w, end_w = _pooled(section, w, size_wh[0], stride_wh[0], padding)
+    out_h, end_h = _pooled(section, h, size_wh[1], stride_wh[1], padding)
+    return _PoolFields(
+        **section.here(),
+        out_shape=Shape(section.in_shape.c, out_h, out_w),
+        size_wh=size_wh,
+        stride_wh=stride_wh,
+        pad_begin_wh=(padding // 2, padding // 2),
+        pad_end_wh=(end_w, end_h),
+    )
+
+
+def _pooled(section: SectionReader, side: int, size: int, stride: int, padding: int) -> tuple[int, int]:
+    """Output size and end padding of one axis."""
+    if side + padding < size:
+        raise section.error(f"an input of at least {size} expected, {side} + {padding} padding found")
+    out = (side + padding - size) // stride + 1
+    begin = padding // 2
+    end = max(0, (out - 1) * stride + size - begin - side)
+    if begin >= size or end >= size:
+        raise section.error(f"padding={padding}: windows of {size} would lie outside the input", "padding")
+    return out, end
+
+
+def _reorg_fields(section: SectionReader) -> tuple[int, bool, Shape]:
+    c, h, w = section.in_shape
+    stride = section.integer("stride", 1, at_least=1)
+    block = stride * stride
+    if section.flag("reverse"):
+        if c % block:
+            raise section.error(f"channels divisible by {block} expected, {c} found", "stride")
+        return stride, True, Shape(c // block, h * stride, w * stride)
+    if w % stride or h % stride:
+        raise section.error(f"a width and height divisible by {stride} expected, {w}x{h} found", "stride")
+    return stride, False, Shape(c * block, h // stride, w // stride)
