@@ -23,8 +23,12 @@ __all__ = ["Painter", "class_colour_bgr"]
 
 Colour = tuple[int, int, int]
 _GOLDEN_RATIO = 0.618033988749895
-# Saturation and value, in turn: neighbours in a list of classes differ by more than their hue.
-_SHADES = ((0.85, 1.0), (1.0, 0.72), (0.50, 1.0))
+# Saturation and value, in turn: of such triples one that keeps the first ten colours 45 apart in CIELAB and
+# the first twenty 27 (a just noticeable difference is about 2).
+_SHADES = ((0.9, 1.0), (0.9, 0.7), (0.45, 1.0))
+
+# Where (1.05 / (L + 0.05)), the contrast of white, equals ((L + 0.05) / 0.05), that of black (WCAG 2.1).
+_LUMINANCE_OF_EQUAL_CONTRAST = 0.179
 
 
 class Painter:
@@ -113,7 +117,7 @@ def class_colour_bgr(class_id: int) -> Colour:
 
     Examples:
         >>> class_colour_bgr(0)
-        (38, 38, 255)
+        (25, 25, 255)
     """
     saturation, value = _SHADES[class_id % len(_SHADES)]
     rgb = colorsys.hsv_to_rgb(class_id * _GOLDEN_RATIO % 1, saturation, value)
@@ -176,13 +180,19 @@ def _plate(text: str, colour: Colour, style: _Style) -> npt.NDArray[np.uint8]:
     margin = style.stroke + 1
     plate = np.empty((height + below + 2 * margin, width + 2 * margin, 3), np.uint8)
     plate[:] = colour
-    blue, green, red = colour
-    # Luma of ITU-R BT.601.
-    ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
+    ink = (0, 0, 0) if _luminance(colour) > _LUMINANCE_OF_EQUAL_CONTRAST else (255, 255, 255)
     origin = (margin, margin + height)
     cv2.putText(plate, text, origin, font, style.font_scale, ink, style.stroke, cv2.LINE_AA)
     plate.flags.writeable = False
     return plate
+
+
+def _luminance(colour: Colour) -> float:
+    """Give the relative luminance, 0..1. Source: WCAG 2.1, "relative luminance" (sRGB)."""
+    blue, green, red = (
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _printable(name: str, *, unicode: bool) -> str:
