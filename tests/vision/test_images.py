@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from edgeyolo.errors import SourceError
 from edgeyolo.vision.images import MAX_PIXELS, decode_image, is_image_path, read_image
 
-pytest.importorskip("cv2", reason="OpenCV decodes the pictures")
+pytestmark = pytest.mark.needs("opencv")
 Image = pytest.importorskip("PIL.Image", reason="Pillow is the reference")
 
 LOSSY = {"JPEG", "WEBP"}
