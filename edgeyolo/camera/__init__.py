@@ -1,0 +1,7 @@
+"""Where pictures come from: one class a kind of source, one door to all of them."""
+
+from __future__ import annotations
+
+from edgeyolo.camera.uri import open_source
+
+__all__ = ["open_source"]

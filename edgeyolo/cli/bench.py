@@ -1,0 +1,34 @@
+"""``edgeyolo bench``: how fast an engine runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def bench(
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
+    source: Annotated[str, typer.Option(metavar="URI", help="As for run.")] = "test://",
+    frames: Annotated[int, typer.Option(help="Frames to measure.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure every stage (p50, p90, p99), frames a second, memory and the time to load."""
+    import dataclasses
+    import json
+
+    from edgeyolo.pipeline.bench import bench as measure
+
+    report = measure(engine, source=source, frames=frames)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(report)))
+    else:
+        typer.echo("\n".join(report.lines()))

@@ -1,0 +1,81 @@
+"""``edgeyolo run``: an engine on a source."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeyolo.pipeline.run import RunReport
+
+__all__ = ["register"]
+
+_INTERRUPTED = 130
+_SOURCE = "An image, a folder or a 'glob*.jpg' of images, a video file, or test:// (a synthetic scene)."
+_SAVE = "F.mp4 is a video; a folder gets one picture a frame."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(  # noqa: PLR0913 - one parameter an option
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)],
+    save: Annotated[Path | None, typer.Option(metavar="F.mp4|DIR", help=_SAVE)] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="F|-", help="One JSON line a frame; - is stdout.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open a window.")] = False,
+    frames: Annotated[int | None, typer.Option(help="Stop after so many frames.")] = None,
+    conf: Annotated[
+        float | None, typer.Option(help="Least score of a box, 0..1.", show_default="0.25")
+    ] = None,
+    iou: Annotated[
+        float | None, typer.Option(help="Overlap of two boxes of one object, 0..1.", show_default="0.45")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Names or ids to report; all by default.")
+    ] = None,
+) -> None:
+    """Detect in pictures or a video; without --save, --jsonl or --show it prints what was found."""
+    from edgeyolo.pipeline.run import RunConfig
+    from edgeyolo.pipeline.run import run as run_engine
+
+    report = run_engine(
+        RunConfig(
+            engine=engine,
+            source=source,
+            save=save,
+            jsonl=jsonl,
+            show=show,
+            frames=frames,
+            conf=conf,
+            iou=iou,
+            classes=None if classes is None else [name for name in classes.split(",") if name.strip()],
+            progress=True,
+        )
+    )
+    _print_report(report, to_stderr=str(jsonl) == "-")
+    if report.interrupted:
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _print_report(report: RunReport, *, to_stderr: bool) -> None:
+    """Print what was found on stdout, unless JSON lines have it, and how fast it went on stderr."""
+    for line in report.summary:
+        print(line, file=sys.stderr if to_stderr else sys.stdout)
+    loop = report.loop
+    stages = ("capture", "preprocess", "infer", "postprocess", "draw", "output")
+    medians = ", ".join(f"{s} {loop.times.percentile(s, 50):.1f}" for s in stages if loop.times.count(s))
+    ended = ", interrupted" if report.interrupted else ""
+    print(
+        f"{loop.frames} frames in {loop.seconds:.1f} s, {loop.fps:.1f} FPS{ended}; median ms: {medians}",
+        file=sys.stderr,
+    )
+    for note in report.notes:
+        print(note, file=sys.stderr)

@@ -1,0 +1,161 @@
+"""From a picture to a result through an engine, in three steps that may run in three threads.
+
+Owns the steps' order, the check that an engine is of the wanted task, and class names given by the user.
+Refuses to know what outputs mean: `Detector` and `Classifier` do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from edgeyolo.errors import ConfigError, EngineError
+from edgeyolo.runtime.engine import Engine, open_engine
+from edgeyolo.spec import Outputs, Task
+from edgeyolo.vision.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from edgeyolo.vision.letterbox import Letterbox
+
+__all__ = ["Predictor", "class_ids_from_names"]
+
+OutputT = TypeVar("OutputT", covariant=True)
+
+
+class Predictor(ABC, Generic[OutputT]):
+    """An engine with the work before and after it.
+
+    ``predictor(image)`` does all three steps. A loop that overlaps them calls `preprocess` in one thread,
+    `infer` in a second and `postprocess` in a third; a slot is free again after its `postprocess`.
+
+    Args:
+        engine: Path of an engine file, or an engine that is open already; both are closed by `close`.
+        classes: Names or ids of the classes to report; all by default.
+
+    Raises:
+        EngineError: The engine is of another task or has outputs of another contract.
+        ConfigError: A class is not one of the engine's.
+    """
+
+    task: ClassVar[Task]
+    outputs: ClassVar[Outputs]
+
+    def __init__(self, engine: Path | str | Engine, *, classes: Sequence[str | int] | None = None) -> None:
+        self.engine = open_engine(engine) if isinstance(engine, (str, Path)) else engine
+        try:
+            self._check_task()
+            self.class_ids = None if classes is None else class_ids_from_names(self.names, classes)
+        except BaseException:
+            self.engine.close()
+            raise
+        spec = self.engine.info.spec
+        self._preprocessor = Preprocessor(spec.preprocess, spec.input_wh)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names; the index is the class id."""
+        return self.engine.info.spec.names
+
+    def preprocess(self, image_bgr: npt.NDArray[np.uint8], slot: int = 0, index: int = 0) -> Letterbox:
+        """Write a picture into place `index` of a slot's input buffer.
+
+        Args:
+            image_bgr: Shape ``(H, W, 3)``, uint8.
+            slot: Which input buffer.
+            index: Which picture of its batch.
+
+        Returns:
+            The geometry that leads back to the picture's pixels.
+        """
+        return self._preprocessor(image_bgr, self.engine.input(slot)[index])
+
+    def infer(self, slot: int = 0, batch: int = 1) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Run the engine on a slot; see `edgeyolo.runtime.engine.Engine.infer`."""
+        return self.engine.infer(slot, batch=batch)
+
+    @abstractmethod
+    def postprocess(
+        self, outputs: Mapping[str, npt.NDArray[np.float32]], geometry: Letterbox, index: int = 0
+    ) -> OutputT:
+        """Turn the outputs for picture `index` of a batch into a result in that picture's pixels."""
+
+    def __call__(self, image_bgr: npt.NDArray[np.uint8]) -> OutputT:
+        """Give the result of one BGR picture, shape ``(H, W, 3)``, uint8."""
+        geometry = self.preprocess(image_bgr)
+        return self.postprocess(self.infer(), geometry)
+
+    def close(self) -> None:
+        """Close the engine; twice is harmless."""
+        self.engine.close()
+
+    def __enter__(self) -> Predictor[OutputT]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_task(self) -> None:
+        spec = self.engine.info.spec
+        if spec.task != self.task:
+            other = {"detect": "Detector", "classify": "Classifier"}[spec.task]
+            raise EngineError(
+                f"an engine for the task {self.task!r} expected, one for {spec.task!r} found",
+                hint=f"open it with {other}, or `edgeyolo run`, which takes both",
+            )
+        if spec.outputs != self.outputs:
+            raise EngineError(
+                f"an engine with {self.outputs} outputs expected, one with {spec.outputs} outputs found",
+                hint=f"edgeyolo convert ... --outputs {self.outputs}, then build again",
+            )
+
+
+def class_ids_from_names(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[int, ...]:
+    """Turn class names or ids, as a user gives them, into ids.
+
+    Args:
+        names: The engine's class names; the index is the id.
+        wanted: Names (letter case counts only where two names differ by nothing else) or ids, as
+            numbers or as text.
+
+    Raises:
+        ConfigError: One of them is not a class of this engine; a near name is proposed.
+
+    Examples:
+        >>> class_ids_from_names(["person", "car"], ["Car", "0"])
+        (1, 0)
+        >>> class_ids_from_names(["person", "car"], ["cat"])
+        Traceback (most recent call last):
+        ...
+        edgeyolo.errors.ConfigError: classes: 'cat' is not one of the engine's 2 classes
+    """
+    if not wanted:
+        raise ConfigError("classes: at least one name or id expected, none found")
+    return tuple(_class_id(names, item) for item in wanted)
+
+
+def _class_id(names: Sequence[str], item: str | int) -> int:
+    text = str(item).strip()
+    if text in names:
+        return list(names).index(text)
+    folded = [name.casefold() for name in names]
+    if folded.count(text.casefold()) == 1:
+        return folded.index(text.casefold())
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    near = difflib.get_close_matches(text.casefold(), folded, n=3)
+    known = [names[folded.index(name)] for name in near] or list(names[:8])
+    more = ", ..." if not near and len(names) > len(known) else ""
+    start = "did you mean" if near else "it knows"
+    raise ConfigError(
+        f"classes: {text!r} is not one of the engine's {len(names)} classes",
+        hint=f"{start} {', '.join(known)}{more}; ids are 0..{len(names) - 1}",
+    )
