@@ -121,7 +121,7 @@ def _library() -> ctypes.CDLL:
 def _boxes(library: ctypes.CDLL, network: int, classes: int) -> dict[str, Array]:
     width, height = library.network_width(network), library.network_height(network)
     count = ctypes.c_int(0)
-    # A threshold of -1 keeps every box and every class; a [yolo] box is left out at `objectness <= threshold`.
+    # A threshold of -1 keeps every box; [yolo] leaves a box out at `objectness <= threshold`.
     found = library.get_network_boxes(network, width, height, -1.0, 0.5, None, 0, ctypes.byref(count))
     cxcywh = np.array([found[i].cxcywh[:] for i in range(count.value)], np.float64).reshape(-1, 4)
     # get_region_detections leaves `classes` of a detection at 0, so the caller says how many there are.

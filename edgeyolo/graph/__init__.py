@@ -1,0 +1,1 @@
+"""Rewriting ONNX graphs: any YOLO's, not only those that come from Darknet."""
