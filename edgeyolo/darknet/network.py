@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgeyolo.darknet.cfg import Cfg
 from edgeyolo.darknet.layers import AnchorHead, Detection, Layer, Shape
 from edgeyolo.darknet.layers.reader import SectionReader
-from edgeyolo.darknet.layers.registry import layer_from_section
+from edgeyolo.darknet.layers.registry import check_kind, layer_from_section
 from edgeyolo.darknet.training_keys import LAYER_KEYS, NET_KEYS
 from edgeyolo.errors import CfgError, ConfigError
 
@@ -91,7 +91,10 @@ def network_from_cfg(cfg: Cfg, *, input_wh: tuple[int, int] | None = None) -> Ne
         >>> network.layers[0].out_shape, network.parameter_count, network.macs
         (Shape(c=8, h=16, w=16), 224, 55296)
     """
-    net = SectionReader(cfg.net, source=cfg.source, input_shape=Shape(0, 0, 0), layers=())
+    nothing = Shape(0, 0, 0)
+    for section in cfg.sections:
+        check_kind(SectionReader(section, source=cfg.source, input_shape=nothing, layers=()))
+    net = SectionReader(cfg.net, source=cfg.source, input_shape=nothing, layers=())
     input_shape = _input_shape(net)
     letter_box = net.flag("letter_box")
     net.integer("batch", 1, at_least=1)

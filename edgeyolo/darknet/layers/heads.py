@@ -224,8 +224,8 @@ class Detection(Layer):
         expected = side * side * ((1 + coords) * num + classes)
         if section.in_shape.size != expected:
             raise section.error(
-                f"side {side} * {side} * ((1 + {coords}) * num {num} + {classes} classes) = {expected} values "
-                f"expected, {section.in_shape.size} found",
+                f"side {side} * {side} * ((1 + {coords}) * num {num} + {classes} classes) = {expected} "
+                f"values expected, {section.in_shape.size} found",
                 hint=f"output={expected} in the [connected] section before it",
             )
         return cls(

@@ -73,9 +73,9 @@ class Shortcut(Layer):
     with fewer channels is added to the first channels only, of one with more the first channels are used.
 
     A single added layer may have another width and height (ResNet's strides do): with ``step = added / out``
-    and ``sample = out / added`` in integers, at least 1, pixel ``(i * step)`` of the added layer goes to pixel
-    ``(i * sample)`` of the output, for every i below the smaller size of both. That is pjreddie's Darknet;
-    AlexeyAB's adds by position in memory instead, which no published weights were trained with.
+    and ``sample = out / added`` in integers, at least 1, pixel ``(i * step)`` of the added layer goes to
+    pixel ``(i * sample)`` of the output, for every i below the smaller size of both. That is pjreddie's
+    Darknet; AlexeyAB's adds by position in memory instead, which no published weights were trained with.
 
     With a weighted fusion there is one parameter ``weights``, ``(n,)`` (`per_feature`) or ``(n, c)``
     (`per_channel`), n = ``len(inputs)``, row 0 for the previous layer. Normalisation across the n rows:

@@ -16,9 +16,8 @@ from edgeyolo.darknet.layers.pointwise import ActivationOnly, Cost, Dropout, L2N
 from edgeyolo.darknet.layers.reader import SectionReader
 from edgeyolo.darknet.layers.spatial import AvgPool, Crop, LocalAvgPool, MaxPool, Reorg, Reorg3d, Upsample
 from edgeyolo.darknet.layers.weighted import BatchNorm, Connected, Convolutional, Deconvolutional
-from edgeyolo.errors import UnsupportedOpError
 
-__all__ = ["layer_from_section"]
+__all__ = ["check_kind", "layer_from_section"]
 
 # Source: ``string_to_layer_type`` (src/parser.c) of both Darknets.
 _READERS: dict[str, Callable[[SectionReader], Layer]] = {
@@ -86,9 +85,7 @@ def layer_from_section(section: SectionReader) -> Layer:
         CfgError: An option is wrong, or sizes do not fit.
         UnsupportedOpError: The kind or an option is refused by name.
     """
-    reader = _READERS.get(section.kind)
-    if reader is None:
-        raise _refusal(section)
+    check_kind(section)
     for key in _LOADING_KEYS:
         if section.integer(key, 0) != 0:
             raise section.unsupported(
@@ -96,7 +93,7 @@ def layer_from_section(section: SectionReader) -> Layer:
                 key=key,
                 hint=f"remove {key}: a .weights file that Darknet saved holds every layer",
             )
-    layer = reader(section)
+    layer = _READERS[section.kind](section)
     if min(layer.out_shape) < 1:
         raise section.error(f"an output of at least 1x1x1 expected, {layer.out_shape} found")
     for what, size in [("output", layer.out_shape.size)] + [(p.name, p.size) for p in layer.parameters]:
@@ -105,12 +102,19 @@ def layer_from_section(section: SectionReader) -> Layer:
     return layer
 
 
-def _refusal(section: SectionReader) -> UnsupportedOpError:
+def check_kind(section: SectionReader) -> None:
+    """Check that a section is a layer that EdgeYOLO reads.
+
+    Raises:
+        UnsupportedOpError: It is refused, with the reason, or not known.
+    """
+    if section.kind in _READERS:
+        return
     reason = _REFUSED.get(section.kind)
     if reason is not None:
-        return section.unsupported(f"is not supported: {reason}", hint="choose a model without this layer")
+        raise section.unsupported(f"is not supported: {reason}", hint="choose a model without this layer")
     close = difflib.get_close_matches(section.kind, list(_READERS), n=1)
     lead = f"did you mean [{close[0]}]? " if close else ""
-    return section.unsupported(
+    raise section.unsupported(
         "is no layer that EdgeYOLO knows", hint=f"{lead}the known ones are {', '.join(sorted(_READERS))}"
     )

@@ -1,0 +1,153 @@
+"""What a ``.weights`` file that does not fit its cfg may be, told from its length and its first bytes.
+
+Owns the guesses and the words for them. Refuses to load anything: a file that does not fit is never used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeyolo.darknet.layers import AnchorHead, Connected, Convolutional, Detection, Layer
+from edgeyolo.darknet.network import Network
+from edgeyolo.errors import WeightsError
+
+__all__ = ["explain_misfit", "what_else"]
+
+_MAX_CLASSES = 100_000
+_SIGNATURES = (
+    (b"version https://git-lfs", "a Git LFS pointer", "git lfs pull"),
+    (b"<!doctype", "a web page", "download the raw file, not the page that shows it"),
+    (b"<html", "a web page", "download the raw file, not the page that shows it"),
+    (b"<?xml", "an XML answer of a server", "download the file again"),
+    (b"pk\x03\x04", "a zip archive (or a PyTorch .pt file)", "unpack it, or give the .weights file"),
+    (b"\x1f\x8b", "a gzip archive", "gunzip it"),
+    (b"\x80\x02", "a pickled PyTorch file", "give the .weights file; Darknet reads nothing else"),
+    (b"\x89hdf", "a Keras .h5 file", "give the .weights file; Darknet reads nothing else"),
+    (b"[net]", "a cfg", "give the cfg first and the weights second"),
+)
+
+
+def what_else(head: bytes) -> tuple[str, str] | None:
+    r"""Tell from the first bytes what a file is instead of weights.
+
+    Returns:
+        What it is and what to do about it, or None where it may be weights.
+
+    Examples:
+        >>> what_else(b"\n<!DOCTYPE html>")[0], what_else(bytes(20))
+        ('a web page', None)
+    """
+    if not head:
+        return "an empty file", "download it again"
+    start = head.lstrip().lower()
+    for signature, what, hint in _SIGNATURES:
+        if start.startswith(signature):
+            return what, hint
+    return None
+
+
+def explain_misfit(network: Network, path: Path | str, found: int) -> WeightsError:
+    """Make the error for a file of the wrong length.
+
+    Args:
+        network: What it was to fit.
+        path: The file.
+        found: Floats in it.
+
+    Returns:
+        An error that names the layer where the file ends, or what is left over, and the likely cause.
+    """
+    wanted = network.parameter_count
+    if found > wanted:
+        story = f"{found - wanted} floats are left over after the last layer"
+    else:
+        layer, left = _where_it_ends(network, found)
+        story = (
+            f"layer {layer.index} [{layer.kind}] (line {layer.line} of the cfg) wants "
+            f"{layer.parameter_count} floats, {left} are left"
+        )
+    return WeightsError(
+        f"{path}: does not fit {network.source}: {story}; {wanted} floats expected in all, {found} found",
+        hint=_likely_cause(network, found),
+    )
+
+
+def _where_it_ends(network: Network, found: int) -> tuple[Layer, int]:
+    left = found
+    for layer in network.layers:
+        if layer.parameter_count > left:
+            return layer, left
+        left -= layer.parameter_count
+    raise AssertionError("called for a file that is long enough")
+
+
+def _likely_cause(network: Network, found: int) -> str:
+    classes = classes_that_fit(network, found)
+    if classes is not None:
+        return f"the file fits this cfg with classes={classes}: was it trained on another data set?"
+    other = _other_architecture(network, found)
+    if other is not None:
+        return other
+    if abs(found - network.parameter_count) == 1:
+        return "one float too many or too few: the header is of another version than it says"
+    if found > network.parameter_count:
+        return "the file belongs to another cfg"
+    layer, left = _where_it_ends(network, found)
+    if left == 0 and layer.index > 0:
+        return (
+            f"the file ends exactly before layer {layer.index}: a backbone to start training from (such as "
+            "darknet53.conv.74), not a trained network"
+        )
+    share = 100 * found // network.parameter_count
+    return f"the file belongs to another cfg, or its download was cut off after {share} %"
+
+
+def classes_that_fit(network: Network, found: int) -> int | None:
+    """Find the number of classes with which a network would have exactly `found` parameters.
+
+    The filters before a head grow by one an anchor and class, so the count is linear in the classes.
+
+    Returns:
+        That number, if there is one and it is not the network's own.
+    """
+    slope, classes = 0, set()
+    for layer in network.layers:
+        grown = _filters_a_class(layer)
+        if grown is None:
+            continue
+        filters, own_classes = grown
+        before = network.layers[layer.inputs[0]]
+        if not isinstance(before, (Convolutional, Connected)) or not before.parameters:
+            return None
+        slope += filters * (before.parameter_count // before.out_shape.c)
+        classes.add(own_classes)
+    if slope == 0 or len(classes) != 1 or (found - network.parameter_count) % slope:
+        return None
+    fitting = classes.pop() + (found - network.parameter_count) // slope
+    return fitting if 1 <= fitting <= _MAX_CLASSES and found != network.parameter_count else None
+
+
+def _filters_a_class(layer: Layer) -> tuple[int, int] | None:
+    """Filters that one more class adds to the layer before, and the classes there are."""
+    if isinstance(layer, AnchorHead):
+        return len(layer.anchors_wh), layer.classes
+    if isinstance(layer, Detection):
+        return layer.side**2, layer.classes
+    return None
+
+
+def _other_architecture(network: Network, found: int) -> str | None:
+    """Find a built-in architecture that the file fits, with its own classes or with others."""
+    # Inside the function: the architectures are made of cfg and network, as this is.
+    from edgeyolo.darknet.architectures import ARCHITECTURES, architecture
+    from edgeyolo.darknet.network import network_from_cfg
+
+    others = {name: network_from_cfg(architecture(name)) for name in ARCHITECTURES}
+    fitting = [name for name, other in others.items() if other.parameter_count == found]
+    if fitting:
+        return f"the file fits {' or '.join(fitting)}: edgeyolo convert {fitting[0]} WEIGHTS -o OUT.onnx"
+    for name, other in others.items():
+        classes = classes_that_fit(other, found)
+        if classes is not None:
+            return f"the file fits {name} with classes={classes}: give the cfg that it was trained with"
+    return None
