@@ -56,7 +56,7 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
     parameters: Parameters,
     *,
     names: Sequence[str],
-    outputs: Literal["decoded", "raw"] = "decoded",
+    outputs: str = "decoded",
     batch: int | None = 1,
     opset: int = 16,
     provenance: Mapping[str, str] | None = None,
@@ -108,7 +108,7 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
         batch=batch,
         names=tuple(names),
         preprocess=_preprocess(network, bool(heads)),
-        outputs=outputs if heads else "probabilities",
+        outputs="probabilities" if not heads else "raw" if outputs == "raw" else "decoded",
         heads=tuple(_head_spec(head, network, tensors[head.inputs[0]]) for head in heads),
         provenance={**(provenance or {}), "batch_norm": dialect.value},
     )

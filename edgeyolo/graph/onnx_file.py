@@ -40,7 +40,7 @@ def read_onnx(path: Path | str) -> onnx.ModelProto:
         GraphError: No ONNX file, a truncated one, or one whose external data is missing.
         OSError: The file cannot be opened.
     """
-    onnx = require("onnx", why="to read an ONNX file")
+    proto = require("onnx", why="to read an ONNX file").ModelProto
     path = Path(path)
     if path.is_dir():
         raise GraphError(f"{path}: an .onnx file expected, a folder found")
@@ -49,7 +49,7 @@ def read_onnx(path: Path | str) -> onnx.ModelProto:
     data = path.read_bytes()
     _refuse_known_formats(path, data)
     try:
-        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = proto.FromString(data)
     except Exception as exc:
         raise GraphError(
             f"{path}: an ONNX model expected; its {len(data)} bytes end or break in the middle ({exc})",
