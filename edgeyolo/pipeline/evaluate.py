@@ -1,0 +1,58 @@
+"""Mean average precision of an engine: `edgeyolo.runtime` finds the boxes, `edgeyolo.evaluate` judges."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from edgeyolo.errors import ConfigError
+from edgeyolo.evaluate.coco import Report, evaluate
+from edgeyolo.runtime.detector import Detector
+
+__all__ = ["CONF", "IOU", "evaluate_engine"]
+
+CONF = 0.001
+"""Nearly every box counts: average precision is the area under the whole curve of precision and recall."""
+
+IOU = 0.45
+_LINE_EVERY_S = 5.0
+
+
+def evaluate_engine(
+    engine: Path | str, images: Path | str, annotations: Path | str, *, limit: int | None = None
+) -> Report:
+    """Measure an engine on pictures with ground truth; says how far it is on stderr.
+
+    Args:
+        engine: The engine file.
+        images: Folder of the pictures.
+        annotations: COCO "instances" file.
+        limit: Only the first pictures.
+
+    Raises:
+        ConfigError: `limit` is below 1.
+        EngineError: The engine cannot be used, or is no detector.
+        EvaluationError: The annotations do not fit the engine or the pictures.
+        MissingDependencyError: faster-coco-eval is absent.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit: 1 or more expected, {limit} found")
+    with Detector(engine, conf=CONF, iou=IOU, multi_label=True) as detector:
+        return evaluate(detector, images, annotations, detector.names, limit=limit, on_image=_Progress())
+
+
+class _Progress:
+    """A line on stderr now and then; on a terminal one that is written over."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._said_s = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._live:
+            print(f"\rimage {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif now - self._said_s >= _LINE_EVERY_S:
+            self._said_s = now
+            print(f"image {done}/{total}", file=sys.stderr)
