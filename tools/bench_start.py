@@ -1,4 +1,4 @@
-"""Measure how long the command line takes to answer: median and worst wall time of ``--help`` and ``--version``.
+"""Measure how long the command line takes to answer ``--help`` and ``--version``.
 
     .venv/bin/python tools/bench_start.py [--runs 20]
 
@@ -31,9 +31,8 @@ def main() -> None:
     print(f"{'command':24} {'first':>8} {'median':>8} {'worst':>8}   seconds, {runs} runs")
     for arguments in COMMANDS:
         first, *times = (seconds(arguments) for _ in range(runs + 1))
-        print(
-            f"edgeyolo {' '.join(arguments):15} {first:8.3f} {statistics.median(times):8.3f} {max(times):8.3f}"
-        )
+        name = f"edgeyolo {' '.join(arguments)}"
+        print(f"{name:24} {first:8.3f} {statistics.median(times):8.3f} {max(times):8.3f}")
 
 
 if __name__ == "__main__":
