@@ -96,12 +96,16 @@ class SyntheticScene:
         count = objects if objects is not None else int(rng.uniform(*OBJECT_COUNT))
         self._objects = _place_objects(rng, self._canvas, count)
 
+    def outlines(self, time_s: float) -> list[tuple[int, list[npt.NDArray[np.float64]]]]:
+        """Give class id and contours of every object (see `placed_outline`), far ones first."""
+        return [(item.class_id, item.outline(time_s)) for item in self._objects]
+
     def render(self, time_s: float) -> tuple[npt.NDArray[np.uint8], Detections]:
         """Draw the scene at a time.
 
         Truth follows one rule. An object counts while at least `MIN_VISIBLE` of its area is inside the
-        picture and not covered by another object. Its box is that of its outline, clipped to the picture;
-        where something covers it, the box shrinks to the pixels that are left to see.
+        picture and not covered by another object. Its box is that of its outline; where something covers it
+        or the picture's border cuts it, the box shrinks to the pixels that are left to see.
 
         Args:
             time_s: Seconds since the scene began.
@@ -210,9 +214,8 @@ def _visible_box(
     count = int(np.count_nonzero(visible))
     if count < MIN_VISIBLE * patch.area:
         return None
-    x0, y0, x1, y1 = _bounds(patch.contours)
-    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(wh[0])), min(y1, float(wh[1]))
-    if count < np.count_nonzero(patch.inside):
+    x0, y0, x1, y1 = np.clip(_bounds(patch.contours), 0.0, [*wh, *wh]).tolist()
+    if count < patch.area:
         columns = np.flatnonzero(visible.any(axis=0)) + patch.x0
         rows = np.flatnonzero(visible.any(axis=1)) + patch.y0
         x0, x1 = max(x0, float(columns[0])), min(x1, float(columns[-1] + 1))

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from edgeyolo.camera.outlines import NAMES
 from edgeyolo.camera.scene import SyntheticScene
@@ -79,12 +79,12 @@ class SyntheticSource:
         Raises:
             SourceOpenError: Another scheme, a path, an unknown or doubled key, a wrong value.
         """
-        parts = urlsplit(uri)
-        where = parts.netloc + parts.path
-        if parts.scheme != "test" or parts.fragment or where.strip("/"):
+        where, _, query = uri.partition("?")
+        scheme, _, path = where.partition(":")
+        if scheme.lower() != "test" or path.strip("/"):
             raise SourceOpenError(f"{uri}: test:// or test://?key=value&... expected", hint=_EXAMPLE)
         values: dict[str, int | float] = {}
-        for key, text in parse_qsl(parts.query, keep_blank_values=True):
+        for key, text in parse_qsl(query, keep_blank_values=True):
             if key not in _LIMITS:
                 near = difflib.get_close_matches(key, _LIMITS, n=1)
                 guess = f"; did you mean {near[0]}?" if near else ""
