@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {
     "config", "detections", "errors", "files", "frames", "machine", "optional", "scales", "sidecar", "spec",
-    "vision",
+    "vision", "qdq",
 }  # fmt: skip
 STAGES = {
     "build", "calibrate", "camera", "darknet", "evaluate", "fetch", "graph", "runtime", "show",
@@ -122,7 +122,8 @@ def test_all_names_every_public_function_and_class(path: Path) -> None:
         for node in tree.body
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     }
-    assert public <= _all(tree)
+    # A command is public by typer's register, and its function bears the command's name.
+    assert public <= _all(tree) or (_room(_name(path)) == "cli" and _all(tree) == {"register"})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

@@ -1,0 +1,28 @@
+"""``edgeyolo inspect``: what a file is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("inspect")(_inspect)
+
+
+def _inspect(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a built-in name such as yolov3.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a cfg, weights, an ONNX model or an engine is."""
+    import json
+
+    from edgeyolo.pipeline.inspect import inspect
+    from edgeyolo.pipeline.inspect_text import lines_from_facts
+
+    facts = inspect(target)
+    typer.echo(json.dumps(facts) if as_json else "\n".join(lines_from_facts(facts)))
