@@ -20,7 +20,10 @@ from edgeyolo.errors import EdgeYoloError
 __all__ = ["app", "main"]
 
 # In the order of `edgeyolo --help`, which is the order of the road.
-_COMMANDS = ("demo", "fetch", "convert", "simplify", "build", "run", "evaluate", "bench", "inspect")
+_COMMANDS = (
+    "demo", "fetch", "convert", "simplify", "calibrate", "build", "run", "evaluate", "compare", "bench",
+    "inspect",
+)  # fmt: skip
 
 app = typer.Typer(
     name="edgeyolo",
