@@ -12,11 +12,13 @@ from pathlib import Path
 
 from edgeyolo.errors import CfgError
 
-__all__ = ["Cfg", "Option", "Section", "parse_cfg", "read_cfg"]
+__all__ = ["MAX_WARNINGS", "Cfg", "Option", "Section", "parse_cfg", "read_cfg"]
 
 # The largest published cfg (darknet's resnet152, yolov4-p6 and the like) has 400 sections and 30 kB.
 _MAX_BYTES = 1 << 20
 _MAX_SECTIONS = 10_000
+MAX_WARNINGS = 100
+"""Of one cfg; nobody reads more."""
 _NETWORK_KINDS = ("net", "network")
 
 
@@ -184,7 +186,7 @@ def _cfg_from_sections(headers: list[tuple[str, int]], options: list[list[Option
         first: dict[str, Option] = {}
         for option in found:
             kept = first.setdefault(option.key, option)
-            if kept is not option:
+            if kept is not option and len(warnings) < MAX_WARNINGS:
                 warnings.append(
                     f"{source}:{option.line}: [{kind}] {option.key} is given twice; "
                     f"{_shown(kept.value)} of line {kept.line} counts, as in Darknet"

@@ -6,13 +6,14 @@ or to know how any section is read (``layers``).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeyolo.darknet.cfg import Cfg
+from edgeyolo.darknet.cfg import MAX_WARNINGS, Cfg
 from edgeyolo.darknet.layers import AnchorHead, Detection, Layer, Shape
 from edgeyolo.darknet.layers.reader import SectionReader
 from edgeyolo.darknet.layers.registry import check_kind, layer_from_section
@@ -99,7 +100,8 @@ def network_from_cfg(cfg: Cfg, *, input_wh: tuple[int, int] | None = None) -> Ne
     letter_box = net.flag("letter_box")
     net.integer("batch", 1, at_least=1)
     net.integer("subdivisions", 1, at_least=1)
-    warnings = [*cfg.warnings, *net.unread(NET_KEYS)]
+    warnings = [*cfg.warnings]
+    warnings += itertools.islice(net.unread(NET_KEYS), MAX_WARNINGS - len(warnings))
     if not cfg.sections:
         raise CfgError(
             "at least one layer expected after [net], none found", path=cfg.source, line=cfg.net.line
@@ -109,6 +111,8 @@ def network_from_cfg(cfg: Cfg, *, input_wh: tuple[int, int] | None = None) -> Ne
         resized = _resized_shape(cfg, input_shape, input_wh)
         layers = _resized(cfg, layers, input_shape, resized)
         input_shape = resized
+    if len(warnings) == MAX_WARNINGS:
+        warnings.append(f"{cfg.source}: further warnings are not listed")
     return Network(
         source=cfg.source,
         input_shape=input_shape,
@@ -133,7 +137,8 @@ def _layers_from_sections(cfg: Cfg, input_shape: Shape, warnings: list[str]) -> 
     for section in cfg.sections:
         reader = SectionReader(section, source=cfg.source, input_shape=input_shape, layers=layers)
         layers.append(layer_from_section(reader))
-        warnings += reader.unread(LAYER_KEYS)
+        # A fuzzed cfg has a hundred thousand unknown keys, and each is compared with all known ones.
+        warnings += itertools.islice(reader.unread(LAYER_KEYS), MAX_WARNINGS - len(warnings))
     return tuple(layers)
 
 

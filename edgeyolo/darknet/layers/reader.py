@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from edgeyolo.darknet.cfg import Option, Section
@@ -180,19 +180,18 @@ class SectionReader:
         """Make a refusal at the line of an option, or of the section where it is absent."""
         return UnsupportedOpError(f"{self.source}:{self._line_of(key)}: [{self.kind}] {message}", hint=hint)
 
-    def unread(self, ignored: frozenset[str]) -> list[str]:
-        """Tell of each option that nothing read and that is not in `ignored`.
+    def unread(self, ignored: frozenset[str]) -> Iterator[str]:
+        """Tell, one by one, of each option that nothing read and that is not in `ignored`.
 
         Source:
             Darknet ``option_unused`` (src/option_list.c).
         """
         known = sorted(self._read | ignored)
-        return [
-            f"{self.source}:{option.line}: [{self.kind}] {option.key[:40]} is no option that EdgeYOLO knows, "
-            f"and was not used{_did_you_mean(option.key, known, lead='; ')}".rstrip()
-            for key, option in self._options.items()
-            if key not in self._read and key not in ignored
-        ]
+        for key, option in self._options.items():
+            if key not in self._read and key not in ignored:
+                close = _did_you_mean(key, known, lead="; ").rstrip()
+                where = f"{self.source}:{option.line}: [{self.kind}]"
+                yield f"{where} {key[:40]} is no option that EdgeYOLO knows, and was not used{close}"
 
     def _find(self, key: str) -> Option | None:
         self._read.add(key)

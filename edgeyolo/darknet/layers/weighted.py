@@ -77,7 +77,8 @@ class Convolutional(Layer):
         batch_normalize = section.flag("batch_normalize") or section.flag("cbn")
         if dilation > 1 and 2 * pad != dilation * (size - 1):
             raise section.error(
-                f"dilation={dilation} needs pad=1 and an odd size: others overrun memory in Darknet"
+                f"dilation={dilation} needs pad=1 and an odd size: others overrun memory in Darknet",
+                "dilation",
             )
         out_w, out_h = _window_out_wh(section, dilation * (size - 1) + 1, stride_wh, pad)
         weights = (filters, in_shape.c // groups, size, size)
