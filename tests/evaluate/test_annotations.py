@@ -7,7 +7,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeyolo.errors import EvaluationError
@@ -106,6 +106,7 @@ KEYS = ("id", "file_name", "width", "height", "image_id", "category_id", "bbox",
 entries = st.lists(st.one_of(values, st.dictionaries(st.sampled_from(KEYS), values, max_size=6)), max_size=3)
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {}, optional=dict.fromkeys(("images", "annotations", "categories"), entries | values)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeyolo.vision.letterbox import Letterbox
@@ -65,6 +65,7 @@ def test_boxes_of_another_shape_are_refused(shape) -> None:
             to(np.zeros(shape, np.float32))
 
 
+@settings(deadline=None)
 @given(sizes, inputs, st.sampled_from(KINDS))
 def test_every_picture_lies_inside_the_input(src_wh, dst_wh, kind) -> None:
     box = Letterbox.fit(src_wh, dst_wh, kind)
@@ -77,6 +78,7 @@ def test_every_picture_lies_inside_the_input(src_wh, dst_wh, kind) -> None:
         assert 1 <= resized <= dst - pad
 
 
+@settings(deadline=None)
 @given(sizes, inputs)
 def test_letterbox_keeps_the_ratio_to_within_a_pixel(src_wh, dst_wh) -> None:
     box = Letterbox.fit(src_wh, dst_wh)
@@ -89,6 +91,7 @@ def test_letterbox_keeps_the_ratio_to_within_a_pixel(src_wh, dst_wh) -> None:
         assert 0 <= (dst - resized - pad) - pad <= 1
 
 
+@settings(deadline=None)
 @given(sizes, inputs)
 def test_a_crop_fills_the_input_and_touches_two_sides(src_wh, dst_wh) -> None:
     box = Letterbox.fit(src_wh, dst_wh, "center_crop")
@@ -96,6 +99,7 @@ def test_a_crop_fills_the_input_and_touches_two_sides(src_wh, dst_wh) -> None:
     assert box.crop_xywh[2] == src_wh[0] or box.crop_xywh[3] == src_wh[1]
 
 
+@settings(deadline=None)
 @given(sizes, inputs, st.sampled_from(KINDS), st.lists(st.integers(0, 1000), min_size=4, max_size=4))
 def test_mapping_there_is_the_fraction_and_back_is_the_inverse(src_wh, dst_wh, kind, mille) -> None:
     box = Letterbox.fit(src_wh, dst_wh, kind)
@@ -111,6 +115,7 @@ def test_mapping_there_is_the_fraction_and_back_is_the_inverse(src_wh, dst_wh, k
     np.testing.assert_allclose(box.to_image(net), xyxy, rtol=0, atol=1e-8)
 
 
+@settings(deadline=None)
 @given(sizes, inputs, st.sampled_from(KINDS))
 def test_float32_boxes_come_back_to_a_hundredth_of_a_pixel(src_wh, dst_wh, kind) -> None:
     box = Letterbox.fit(src_wh, dst_wh, kind)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeyolo.vision.boxes import iou_matrix, overlaps
@@ -46,6 +46,7 @@ def heaps(draw):
 
 
 # A quarter and its like are exact in binary: "greater than" means the same for floats and fractions.
+@settings(deadline=None)
 @given(heaps(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
 def test_small_heaps_agree_with_the_rule(heap, iou) -> None:
     xyxy, scores, class_ids = heap
@@ -95,6 +96,7 @@ def test_boxes_without_area_neither_suppress_nor_divide_by_zero() -> None:
     assert iou_matrix(dots, dots).tolist() == [[0, 0, 0]] * 3
 
 
+@settings(deadline=None)
 @given(heaps())
 def test_iou_of_all_pairs(heap) -> None:
     xyxy = heap[0]
@@ -107,6 +109,7 @@ def test_iou_of_all_pairs(heap) -> None:
     np.testing.assert_array_equal(overlaps(boxes, boxes[:7], 0.25), found > 0.25)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 6)), st.one_of(st.none(), st.integers(0, 12)))
 def test_best_first_is_a_stable_sort_cut_off(scores, count) -> None:
     expected = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:count]
