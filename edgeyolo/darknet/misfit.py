@@ -5,9 +5,10 @@ Owns the guesses and the words for them. Refuses to load anything: a file that d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from edgeyolo.darknet.layers import AnchorHead, Connected, Convolutional, Detection, Layer
+from edgeyolo.darknet.layers import Connected, Convolutional, Detection, Layer, Softmax
 from edgeyolo.darknet.network import Network
 from edgeyolo.errors import WeightsError
 
@@ -68,7 +69,7 @@ def explain_misfit(network: Network, path: Path | str, found: int) -> WeightsErr
         )
     return WeightsError(
         f"{path}: does not fit {network.source}: {story}; {wanted} floats expected in all, {found} found",
-        hint=_likely_cause(network, found),
+        hint=_likely_cause(network, path, found),
     )
 
 
@@ -81,11 +82,11 @@ def _where_it_ends(network: Network, found: int) -> tuple[Layer, int]:
     raise AssertionError("called for a file that is long enough")
 
 
-def _likely_cause(network: Network, found: int) -> str:
+def _likely_cause(network: Network, path: Path | str, found: int) -> str:
     classes = classes_that_fit(network, found)
     if classes is not None:
         return f"the file fits this cfg with classes={classes}: was it trained on another data set?"
-    other = _other_architecture(network, found)
+    other = _other_architecture(path, found)
     if other is not None:
         return other
     if abs(found - network.parameter_count) == 1:
@@ -111,32 +112,29 @@ def classes_that_fit(network: Network, found: int) -> int | None:
         That number, if there is one and it is not the network's own.
     """
     slope, classes = 0, set()
-    for layer in network.layers:
-        grown = _filters_a_class(layer)
-        if grown is None:
-            continue
-        filters, own_classes = grown
-        before = network.layers[layer.inputs[0]]
-        if not isinstance(before, (Convolutional, Connected)) or not before.parameters:
+    for layer, filters_a_class, own in _class_layers(network):
+        if not isinstance(layer, (Convolutional, Connected)) or not layer.parameters:
             return None
-        slope += filters * (before.parameter_count // before.out_shape.c)
-        classes.add(own_classes)
-    if slope == 0 or len(classes) != 1 or (found - network.parameter_count) % slope:
+        slope += filters_a_class * (layer.parameter_count // layer.out_shape.c)
+        classes.add(own)
+    difference = found - network.parameter_count
+    if slope == 0 or len(classes) != 1 or difference == 0 or difference % slope:
         return None
-    fitting = classes.pop() + (found - network.parameter_count) // slope
-    return fitting if 1 <= fitting <= _MAX_CLASSES and found != network.parameter_count else None
+    fitting = classes.pop() + difference // slope
+    return fitting if 1 <= fitting <= _MAX_CLASSES else None
 
 
-def _filters_a_class(layer: Layer) -> tuple[int, int] | None:
-    """Filters that one more class adds to the layer before, and the classes there are."""
-    if isinstance(layer, AnchorHead):
-        return len(layer.anchors_wh), layer.classes
-    if isinstance(layer, Detection):
-        return layer.side**2, layer.classes
-    return None
+def _class_layers(network: Network) -> Iterator[tuple[Layer, int, int]]:
+    """Give each layer whose filters follow the classes, the filters one class adds, and the classes now."""
+    for head in network.heads:
+        a_class = head.side**2 if isinstance(head, Detection) else len(head.anchors_wh)
+        if head.inputs[0] >= 0:
+            yield network.layers[head.inputs[0]], a_class, head.classes
+    if any(isinstance(layer, Softmax) for layer in network.layers):
+        yield from [(layer, 1, layer.out_shape.c) for layer in network.layers if layer.parameters][-1:]
 
 
-def _other_architecture(network: Network, found: int) -> str | None:
+def _other_architecture(path: Path | str, found: int) -> str | None:
     """Find a built-in architecture that the file fits, with its own classes or with others."""
     # Inside the function: the architectures are made of cfg and network, as this is.
     from edgeyolo.darknet.architectures import ARCHITECTURES, architecture
@@ -145,7 +143,8 @@ def _other_architecture(network: Network, found: int) -> str | None:
     others = {name: network_from_cfg(architecture(name)) for name in ARCHITECTURES}
     fitting = [name for name, other in others.items() if other.parameter_count == found]
     if fitting:
-        return f"the file fits {' or '.join(fitting)}: edgeyolo convert {fitting[0]} WEIGHTS -o OUT.onnx"
+        names = " or ".join(fitting)
+        return f"the file fits {names}: edgeyolo convert {fitting[0]} {path} -o OUT.onnx"
     for name, other in others.items():
         classes = classes_that_fit(other, found)
         if classes is not None:

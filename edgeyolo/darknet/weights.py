@@ -6,6 +6,7 @@ parameters. Refuses to fold or change a value. What a file that does not fit may
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def random_parameters(network: Network, seed: int) -> Parameters:
     for layer in network.layers:
         if layer.parameters:
             rng = np.random.default_rng([seed, layer.index])
-            gain = 0.3 if layer.index in branches else 1.0
+            gain = 0.2 if layer.index in branches else 1.0
             parameters[layer.index] = {p.name: _random(rng, layer, p, gain) for p in layer.parameters}
     _complete(network, parameters)
     return parameters
@@ -283,11 +284,12 @@ def _random(rng: np.random.Generator, layer: Layer, parameter: Parameter, gain: 
     """Make one array; plausible statistics of a trained network, and He's deviation for weights."""
     shape = parameter.shape
     if parameter.name == "scales":
-        return (gain * rng.uniform(0.8, 1.2, shape)).astype(_FLOAT)
+        # With the variances below, E[scale**2 / variance] = gain**2: ln 3 is the mean of 1 / U(0.5, 1.5).
+        return (gain / math.sqrt(math.log(3)) * rng.uniform(0.8, 1.2, shape)).astype(_FLOAT)
     if parameter.name == "rolling_variance":
         return rng.uniform(0.5, 1.5, shape).astype(_FLOAT)
     if parameter.name in ("biases", "rolling_mean"):
-        return (0.1 * rng.standard_normal(shape)).astype(_FLOAT)
+        return (0.05 * rng.standard_normal(shape)).astype(_FLOAT)
     if isinstance(layer, Shortcut):
         return rng.uniform(0.5, 1.0, shape).astype(_FLOAT)
     weights: _Array = rng.standard_normal(shape, dtype=np.float32)
@@ -301,4 +303,4 @@ def _deviation(layer: Layer, parameter: Parameter) -> float:
     if isinstance(layer, Deconvolutional):
         fan_in = layer.in_shape.c * max(1, (layer.size // layer.stride_wh[0]) ** 2)
     activation = getattr(layer, "activation", Activation.LINEAR)
-    return float(np.sqrt((1.0 if activation is Activation.LINEAR else 2.0) / fan_in))
+    return math.sqrt((1.0 if activation is Activation.LINEAR else 2.0) / fan_in)

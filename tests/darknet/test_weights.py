@@ -182,8 +182,8 @@ def test_too_short_names_the_layer_and_what_was_left(tmp_path: Path) -> None:
     net = detector()  # 8 * 4 + 216 = 248 floats, then 21 + 168 = 189
     error = misfit(net, write(tmp_path / "a.weights", WIDE, np.ones(250)))
     assert str(error) == (
-        f"{tmp_path / 'a.weights'}: does not fit test.cfg: layer 1 [convolutional] (line 11 of the cfg) wants "
-        "189 floats, 2 are left; 437 floats expected in all, 250 found"
+        f"{tmp_path / 'a.weights'}: does not fit test.cfg: layer 1 [convolutional] (line 11 of the cfg) "
+        "wants 189 floats, 2 are left; 437 floats expected in all, 250 found"
     )
     assert error.hint == "the file belongs to another cfg, or its download was cut off after 57 %"
 
@@ -201,6 +201,11 @@ def test_another_number_of_classes_is_guessed(tmp_path: Path, classes: int) -> N
     assert f"the file fits this cfg with classes={classes}" in (misfit(detector(), path).hint or "")
     assert classes_that_fit(detector(), trained.parameter_count) == classes
     assert classes_that_fit(detector(), detector().parameter_count + 1) is None
+
+
+def test_a_classifiers_number_of_classes_is_guessed_too() -> None:
+    darknet53 = network_from_cfg(architecture("darknet53"))
+    assert classes_that_fit(darknet53, darknet53.parameter_count - 990 * 1025) == 10
 
 
 @pytest.mark.parametrize(
@@ -273,6 +278,9 @@ def test_numbers_that_no_training_leaves(tmp_path: Path, place: int, value: floa
 
 def test_a_network_without_parameters_takes_a_bare_header(tmp_path: Path) -> None:
     assert load_parameters(network("avgpool"), write(tmp_path / "a.weights", WIDE, [])) == {}
+    assert "1 floats are left over" in str(
+        misfit(network("softmax"), write(tmp_path / "a.weights", WIDE, [1]))
+    )
 
 
 @pytest.mark.parametrize(
