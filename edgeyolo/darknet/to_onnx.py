@@ -85,14 +85,14 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
         GraphError: The model would pass the 2 GB limit of an ONNX file.
     """
     _check_arguments(network, names, outputs, batch, opset)
-    graph = GraphBuilder(opset=opset, batch=batch)
+    graph = GraphBuilder(source=network.source, opset=opset, batch=batch)
     dialect = dialect_of(network)
     tensors = {-1: graph.input(INPUT_NAME, network.input_shape)}
     heads = network.heads
     ends: Sequence[Layer] = heads or (_last_layer(network),)
     for layer in _needed(network, ends):
         if not isinstance(layer, tuple(HEADS)):
-            inputs = [_tensor(tensors, layer, index) for index in layer.inputs]
+            inputs = [_tensor(graph, tensors, layer, index) for index in layer.inputs]
             arrays = parameters.get(layer.index, {})
             tensors[layer.index] = emit_layer(graph, layer, inputs, arrays, dialect)
     if not heads:
@@ -217,11 +217,11 @@ def _needed(network: Network, ends: Sequence[Layer]) -> list[Layer]:
     return [layer for layer in network.layers if layer.index in wanted]
 
 
-def _tensor(tensors: Mapping[int, str], layer: Layer, index: int) -> str:
+def _tensor(graph: GraphBuilder, tensors: Mapping[int, str], layer: Layer, index: int) -> str:
     if index not in tensors:
-        raise UnsupportedOpError(
-            f"line {layer.line}: [{layer.kind}] reads layer {index}, a detection head, "
-            "which has no feature map",
+        raise graph.refusal(
+            layer,
+            f"reads layer {index}, a detection head, which has no feature map",
             hint="point it at the convolution before the head",
         )
     return tensors[index]
@@ -235,11 +235,10 @@ def _emit_probabilities(graph: GraphBuilder, last: Layer, tensor: str) -> None:
 def _emit_raw(graph: GraphBuilder, heads: Sequence[AnyHead], tensors: Mapping[int, str]) -> None:
     seen: set[str] = set()
     for head in heads:
-        tensor = _tensor(tensors, head, head.inputs[0])
+        tensor = _tensor(graph, tensors, head, head.inputs[0])
         if tensor in seen:
-            raise UnsupportedOpError(
-                f"line {head.line}: [{head.kind}] reads the same tensor as a head before it",
-                hint="leave --outputs raw out",
+            raise graph.refusal(
+                head, "reads the same tensor as a head before it", hint="leave --outputs raw out"
             )
         seen.add(tensor)
         graph.output(tensor, head.in_shape)
@@ -249,7 +248,9 @@ def _emit_decoded(
     graph: GraphBuilder, network: Network, heads: Sequence[AnyHead], tensors: Mapping[int, str]
 ) -> None:
     input_wh = (network.input_shape.w, network.input_shape.h)
-    decoded = [emit_head(graph, head, _tensor(tensors, head, head.inputs[0]), input_wh) for head in heads]
+    decoded = [
+        emit_head(graph, head, _tensor(graph, tensors, head, head.inputs[0]), input_wh) for head in heads
+    ]
     count = sum(item.boxes_per_picture for item in decoded)
     # A Concat of one is an Identity, which any runtime removes, and it gives the output its name.
     graph.node("Concat", [item.boxes for item in decoded], "boxes", axis=1)

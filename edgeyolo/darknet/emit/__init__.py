@@ -63,7 +63,6 @@ from edgeyolo.darknet.layers import (
     Upsample,
     Yolo,
 )
-from edgeyolo.errors import UnsupportedOpError
 
 __all__ = ["BATCH_NAME", "HEADS", "Arrays", "Decoded", "Dialect", "GraphBuilder", "emit_head", "emit_layer"]
 
@@ -129,7 +128,7 @@ def emit_layer(
         return emit_shortcut(graph, layer, tensors, arrays)
     if isinstance(layer, _IDENTITY):
         return tensors[0]
-    raise UnsupportedOpError(f"line {layer.line}: [{layer.kind}] cannot be written as ONNX")
+    raise graph.refusal(layer, "cannot be written as ONNX", hint="choose a model without this layer")
 
 
 def emit_head(graph: GraphBuilder, layer: Layer, tensor: str, input_wh: tuple[int, int]) -> Decoded:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgeyolo.darknet.layers import Shape
+from edgeyolo.darknet.layers import Layer, Shape
+from edgeyolo.errors import UnsupportedOpError
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
@@ -31,14 +32,15 @@ class GraphBuilder:
     """Builds one graph in place, in topological order.
 
     Args:
+        source: Where the network comes from, for messages.
         opset: ONNX opset, 13 to 21.
         batch: Batch size, or None where it stays dynamic.
     """
 
-    def __init__(self, *, opset: int, batch: int | None) -> None:
+    def __init__(self, *, source: str, opset: int, batch: int | None) -> None:
         self._onnx = require("onnx", why="to write an ONNX model")
         self._helper = require("onnx.helper", why="to write an ONNX model")
-        self.opset = opset
+        self.source = source
         self.batch = batch
         self.model: onnx.ModelProto = self._onnx.ModelProto()
         self.model.producer_name = "edgeyolo"
@@ -47,6 +49,11 @@ class GraphBuilder:
         self.model.opset_import.append(self._helper.make_opsetid("", opset))
         self._constants: dict[tuple[str, bytes], str] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._names: set[str] = set()
+
+    def refusal(self, layer: Layer, what: str, *, hint: str) -> UnsupportedOpError:
+        """Give the error for a layer that cannot be written, with its place in the cfg."""
+        return UnsupportedOpError(f"{self.source}:{layer.line}: [{layer.kind}] {what}", hint=hint)
 
     def input(self, name: str, shape: Shape) -> str:
         """Declare the graph's input ``[B, C, H, W]``."""
@@ -113,6 +120,8 @@ class GraphBuilder:
         attributes: Mapping[str, Attribute],
     ) -> tuple[str, ...]:
         """Append a node that gives several tensors."""
+        assert name not in self._names, f"two nodes called {name}"
+        self._names.add(name)
         self.model.graph.node.append(
             self._helper.make_node(op_type, list(inputs), list(outputs), name=name, **attributes)
         )

@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from edgeyolo.darknet.emit.builder import GraphBuilder
 from edgeyolo.darknet.layers import AnchorHead, Detection, GaussianYolo, Region, Yolo
-from edgeyolo.errors import UnsupportedOpError
 
 __all__ = ["Decoded", "emit_detection", "emit_gaussian_yolo", "emit_region", "emit_yolo"]
 
@@ -90,7 +89,7 @@ def emit_region(graph: GraphBuilder, layer: Region, tensor: str, input_wh: tuple
     Raises:
         UnsupportedOpError: A class hierarchy, masks, or a background class.
     """
-    _check_region(layer)
+    _check_region(graph, layer)
     name, classes = layer.name, layer.classes
     raw = _cells(graph, layer, tensor, 5 + classes)
     xy, wh, objectness, scores = graph.split(
@@ -121,7 +120,7 @@ def emit_detection(graph: GraphBuilder, layer: Detection, tensor: str, input_wh:
     name, classes, cells, num = layer.name, layer.classes, layer.side**2, layer.num
     flat = graph.reshape(tensor, f"{name}_flat", (layer.in_shape.size,))
     sizes = {"classes": cells * classes, "confidences": cells * num, "values": cells * num * 4}
-    scores, confidences, values = graph.split(flat, name, sizes, axis=1)
+    scores, confidences, values = graph.split(flat, f"{name}_flat", sizes, axis=1)
     scores = graph.reshape(scores, f"{name}_by_cell", (cells, 1, classes))
     if layer.softmax:
         scores = graph.node("Softmax", (scores,), f"{name}_softmax", axis=3)
@@ -143,16 +142,15 @@ def emit_detection(graph: GraphBuilder, layer: Detection, tensor: str, input_wh:
     )
 
 
-def _check_region(layer: Region) -> None:
+def _check_region(graph: GraphBuilder, layer: Region) -> None:
     for wrong, what in (
         (layer.tree is not None, f"tree={layer.tree}: a class hierarchy (YOLO9000)"),
         (layer.coords != 4, f"coords={layer.coords}: masks"),
         (layer.background, "background=1: a background class"),
     ):
         if wrong:
-            raise UnsupportedOpError(
-                f"line {layer.line}: [region] {what} is not supported",
-                hint="edgeyolo convert --outputs raw gives the head's tensor undecoded",
+            raise graph.refusal(
+                layer, f"{what} is not supported", hint="--outputs raw gives the head's tensor undecoded"
             )
 
 

@@ -15,7 +15,6 @@ from edgeyolo.darknet.emit.activations import emit_activation
 from edgeyolo.darknet.emit.builder import GraphBuilder
 from edgeyolo.darknet.emit.weighted import Arrays
 from edgeyolo.darknet.layers import Route, Sam, ScaleChannels, Shape, Shortcut
-from edgeyolo.errors import UnsupportedOpError
 
 __all__ = ["emit_route", "emit_sam", "emit_scale_channels", "emit_shortcut"]
 
@@ -86,9 +85,8 @@ def _fitted(graph: GraphBuilder, layer: Shortcut, i: int, tensor: str) -> str:
     if shape == target:
         return tensor
     if max(target.w // shape.w, target.h // shape.h) > 1:
-        raise UnsupportedOpError(
-            f"line {layer.line}: [shortcut] adds a layer of {shape} to a larger one of {target}",
-            hint="put an [upsample] before it",
+        raise graph.refusal(
+            layer, f"adds a layer of {shape} to a larger one of {target}", hint="put an [upsample] before it"
         )
     steps = (1, max(1, shape.h // target.h), max(1, shape.w // target.w))
     common = Shape(*map(min, shape, target))

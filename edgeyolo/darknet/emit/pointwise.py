@@ -9,7 +9,6 @@ from __future__ import annotations
 from edgeyolo.darknet.emit.activations import emit_activation
 from edgeyolo.darknet.emit.builder import GraphBuilder
 from edgeyolo.darknet.layers import ActivationOnly, L2Norm, Softmax
-from edgeyolo.errors import UnsupportedOpError
 
 __all__ = ["emit_activation_only", "emit_l2norm", "emit_softmax"]
 
@@ -31,8 +30,9 @@ def emit_softmax(graph: GraphBuilder, layer: Softmax, tensor: str) -> str:
         UnsupportedOpError: A softmax over a class hierarchy.
     """
     if layer.tree is not None:
-        raise UnsupportedOpError(
-            f"line {layer.line}: [softmax] tree={layer.tree}: a class hierarchy (YOLO9000) is not supported",
+        raise graph.refusal(
+            layer,
+            f"tree={layer.tree}: a class hierarchy (YOLO9000) is not supported",
             hint="use a cfg without tree=",
         )
     if layer.temperature != 1:

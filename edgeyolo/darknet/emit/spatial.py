@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from edgeyolo.darknet.emit.builder import Attribute, GraphBuilder
 from edgeyolo.darknet.layers import AvgPool, Crop, LocalAvgPool, MaxPool, Reorg, Reorg3d, Upsample
-from edgeyolo.errors import UnsupportedOpError
 
 __all__ = [
     "emit_avgpool",
@@ -36,12 +35,6 @@ def emit_local_avgpool(graph: GraphBuilder, layer: LocalAvgPool, tensor: str) ->
 def _window(layer: MaxPool | LocalAvgPool) -> dict[str, Attribute]:
     (width, height), (stride_w, stride_h) = layer.size_wh, layer.stride_wh
     (left, top), (right, bottom) = layer.pad_begin_wh, layer.pad_end_wh
-    if max(left, right) >= width or max(top, bottom) >= height:
-        raise UnsupportedOpError(
-            f"line {layer.line}: [{layer.kind}] pads {max(left, right, top, bottom)} pixels with a window of "
-            f"{width}x{height}: ONNX wants every window to meet the picture",
-            hint="make padding smaller than size",
-        )
     return {
         "kernel_shape": [height, width],
         "strides": [stride_h, stride_w],
@@ -94,8 +87,9 @@ def emit_reorg(graph: GraphBuilder, layer: Reorg, tensor: str) -> str:
 def emit_reorg3d(graph: GraphBuilder, layer: Reorg3d, tensor: str) -> str:
     """Append a SpaceToDepth, whose channel order is that of ``[reorg3d]``."""
     if layer.reverse:
-        raise UnsupportedOpError(
-            f"line {layer.line}: [reorg3d] reverse=1: Darknet's own result is no inverse of reverse=0",
+        raise graph.refusal(
+            layer,
+            "reverse=1: Darknet's own result is no inverse of reverse=0",
             hint="use [reorg] reverse=1 or [upsample]",
         )
     return graph.node("SpaceToDepth", (tensor,), layer.name, layer.out_shape, blocksize=layer.stride)

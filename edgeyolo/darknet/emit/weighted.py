@@ -78,21 +78,21 @@ def emit_deconvolutional(
 def emit_connected(
     graph: GraphBuilder, layer: Connected, tensor: str, arrays: Arrays, dialect: Dialect
 ) -> str:
-    """Append a matrix product as a Conv whose kernel is the whole input, then the activation.
+    """Append a Gemm on the flattened input, then the activation; the result is ``[B, output, 1, 1]``.
 
-    That keeps every tensor ``[B, C, H, W]``, without a Reshape and with one kind of node to quantize.
+    A Conv whose kernel is the whole input would need no Flatten, and takes 15 times as long on ONNX Runtime
+    where that input is a single pixel.
     """
     weights, biases = _folded(arrays, layer.batch_normalize, dialect, channel_axis=0)
-    channels, height, width = layer.in_shape
-    result = graph.node(
-        "Conv",
-        _with_parameters(
-            graph, layer.name, tensor, weights.reshape(layer.output, channels, height, width), biases
-        ),
-        layer.name,
-        layer.out_shape,
-        kernel_shape=[height, width],
+    flat = graph.node("Flatten", (tensor,), f"{layer.name}_flat", (layer.in_shape.size,), axis=1)
+    product = graph.node(
+        "Gemm",
+        _with_parameters(graph, layer.name, flat, weights, biases),
+        f"{layer.name}_product",
+        (layer.output,),
+        transB=1,
     )
+    result = graph.reshape(product, layer.name, layer.out_shape)
     return emit_activation(graph, layer.activation, result, layer.name, layer.out_shape)
 
 
