@@ -12,7 +12,7 @@ from edgeyolo.darknet.layers import Connected, Convolutional, Detection, Layer, 
 from edgeyolo.darknet.network import Network
 from edgeyolo.errors import WeightsError
 
-__all__ = ["explain_misfit", "what_else"]
+__all__ = ["classes_that_fit", "explain_misfit", "what_else"]
 
 _MAX_CLASSES = 100_000
 _SIGNATURES = (
@@ -85,7 +85,10 @@ def _where_it_ends(network: Network, found: int) -> tuple[Layer, int]:
 def _likely_cause(network: Network, path: Path | str, found: int) -> str:
     classes = classes_that_fit(network, found)
     if classes is not None:
-        return f"the file fits this cfg with classes={classes}: was it trained on another data set?"
+        return (
+            f"the file fits this cfg with classes={classes}: write that into every head, "
+            "and the filters before each to match"
+        )
     other = _other_architecture(path, found)
     if other is not None:
         return other

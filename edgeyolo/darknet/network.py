@@ -39,9 +39,8 @@ class Network:
         layers: In cfg order; ``layers[i].index == i``.
         letter_box: The cfg's ``[net] letter_box``: AlexeyAB's Darknet letterboxes only where it is 1 and
             stretches the picture otherwise; pjreddie's always letterboxes.
-        warnings: What a user should be told of the cfg: options that nothing read, keys given twice. Each
-        with
-            file and line.
+        warnings: What a user should be told of the cfg, each with file and line: options that nothing read,
+            keys given twice.
     """
 
     source: str

@@ -110,8 +110,7 @@ def load_parameters(network: Network, path: Path | str) -> Parameters:
 
     Raises:
         WeightsError: Too short, too long, not weights, or numbers that no training leaves behind; with the
-        layer and
-            the likely cause.
+            layer and the likely cause.
 
     Source:
         ``load_weights_upto`` (src/parser.c).

@@ -121,6 +121,8 @@ def test_shared_weights_name_their_owner_and_take_no_floats() -> None:
     assert [layer.shares for layer in layers if isinstance(layer, Convolutional)] == [None, 0, 0]
     assert [layer.parameter_count for layer in layers] == [4 * 3 + 81, 0, 0, 0]
     assert layers[2].macs == 4 * layers[0].macs
+    with pytest.raises(UnsupportedOpError, match="share_layer is not supported"):
+        network(conv, f"{conv} share_layer=0")
     with pytest.raises(CfgError, match=r"share_index: .* expected, layer 1, \[upsample\]"):
         network(conv, "upsample", f"{conv} share_index=1")
 

@@ -22,8 +22,7 @@ class AnchorHead(Layer):
     Args:
         classes: Number of classes, C.
         anchors_wh: Width and height of each anchor of *this* head, in pixels of the network input, whatever
-        the
-            unit in the cfg. In the order of the channels (for `Yolo`: in the order of `mask`).
+            the unit in the cfg. In the order of the channels (for `Yolo`: in the order of `mask`).
         stride_wh: Pixels of the network input a cell.
     """
 

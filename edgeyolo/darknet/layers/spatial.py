@@ -23,8 +23,7 @@ class Pool(Layer):
         stride_wh: Step in x and y.
         pad_begin_wh: Padding at the left and the top, ``padding / 2`` in integers.
         pad_end_wh: Padding at the right and the bottom that the last window reaches into; 0 or more. Where
-        the
-            last windows do not reach the border, the rest of the picture is simply not read.
+            the last windows do not reach the border, the rest of the picture is simply not read.
     """
 
     size_wh: tuple[int, int]

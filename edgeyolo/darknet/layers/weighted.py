@@ -72,14 +72,9 @@ class Convolutional(Layer):
                 f"groups={groups} must divide the {in_shape.c} input channels and filters={filters}", "groups"
             )
         stride_wh = _stride_wh(section)
-        dilation = section.integer("dilation", 1, at_least=1) if size > 1 else 1
+        dilation = _dilation(section, size)
         pad = _pad(section, size) * dilation
-        batch_normalize = section.flag("batch_normalize") or section.flag("cbn")
-        if dilation > 1 and 2 * pad != dilation * (size - 1):
-            raise section.error(
-                f"dilation={dilation} needs pad=1 and an odd size: others overrun memory in Darknet",
-                "dilation",
-            )
+        batch_normalize = any([section.flag("batch_normalize"), section.flag("cbn")])
         out_w, out_h = _window_out_wh(section, dilation * (size - 1) + 1, stride_wh, pad)
         weights = (filters, in_shape.c // groups, size, size)
         parameters = _convolution_parameters(filters, weights, batch_normalize=batch_normalize)
@@ -138,7 +133,7 @@ class Deconvolutional(Layer):
             CfgError: Nothing is left of the output.
             UnsupportedOpError: An option that changes what is computed.
         """
-        section.refuse({"groups": "Darknet has no grouped deconvolution", "flipped": "seen in no file"})
+        section.refuse({"groups": "Darknet has no grouped deconvolution", "flipped": "transposed weights"})
         in_shape = section.in_shape
         filters = section.integer("filters", 1, at_least=1)
         size = section.integer("size", 1, at_least=1)
@@ -226,7 +221,7 @@ class BatchNorm(Layer):
         return cls(**section.here(), out_shape=section.in_shape, parameters=parameters)
 
 
-# What Darknet itself computes otherwise with these on, and no published detector uses.
+# With these on Darknet computes something else, which no published detector uses.
 _REFUSED = {
     "antialiasing": "the blur that Darknet appends to a strided convolution",
     "assisted_excitation": "it mixes ground truth into the activations",
@@ -254,14 +249,30 @@ def _pad(section: SectionReader, size: int) -> int:
     return size // 2 if section.flag("pad") else padding
 
 
+def _dilation(section: SectionReader, size: int) -> int:
+    """Read ``dilation``, which a 1x1 kernel ignores.
+
+    Source:
+        ``convolutional_out_width`` (src/convolutional_layer.c) leaves the dilation out, which is right for
+        ``pad=1`` and odd sizes only; with others ``im2col_cpu_ext`` overruns what was allocated.
+    """
+    dilation = section.integer("dilation", 1, at_least=1)
+    if size == 1:
+        return 1
+    if dilation > 1 and 2 * _pad(section, size) != size - 1:
+        raise section.error(
+            f"dilation={dilation} needs pad=1 and an odd size: others overrun memory in Darknet", "dilation"
+        )
+    return dilation
+
+
 def _window_out_wh(
     section: SectionReader, window: int, stride_wh: tuple[int, int], pad: int
 ) -> tuple[int, int]:
     """Size of the output of a convolution whose window is `window` wide, dilation included.
 
     Source:
-        ``convolutional_out_width`` (src/convolutional_layer.c). It leaves the dilation out, which is right
-        for ``pad=1`` and odd sizes only, so with a dilation only those are taken.
+        ``convolutional_out_width`` (src/convolutional_layer.c).
     """
     in_shape = section.in_shape
     for side, name in ((in_shape.w, "width"), (in_shape.h, "height")):
@@ -287,6 +298,12 @@ def _statistics(channels: int) -> list[Parameter]:
 
 def _shared_layer(section: SectionReader, parameters: tuple[Parameter, ...]) -> int | None:
     """Find the layer whose parameters ``share_index`` names; the first owner where that one shares, too."""
+    if section.text("share_layer") is not None:
+        raise section.unsupported(
+            "share_layer is not supported: Darknet does not read it",
+            key="share_layer",
+            hint="use share_index",
+        )
     if section.text("share_index") is None:
         return None
     (index,) = section.layer_indexes("share_index")[:1]
