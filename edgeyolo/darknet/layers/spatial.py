@@ -11,7 +11,7 @@ from typing import ClassVar
 from edgeyolo.darknet.layers.base import Layer, Shape
 from edgeyolo.darknet.layers.reader import Here, SectionReader
 
-__all__ = ["AvgPool", "Crop", "LocalAvgPool", "MaxPool", "Reorg", "Reorg3d", "Upsample"]
+__all__ = ["AvgPool", "Crop", "LocalAvgPool", "MaxPool", "Pool", "Reorg", "Reorg3d", "Upsample"]
 
 
 @dataclass(frozen=True, kw_only=True)
