@@ -85,25 +85,23 @@ def _where_it_ends(network: Network, found: int) -> tuple[Layer, int]:
 def _likely_cause(network: Network, path: Path | str, found: int) -> str:
     classes = classes_that_fit(network, found)
     if classes is not None:
-        return (
-            f"the file fits this cfg with classes={classes}: write that into every head, "
-            "and the filters before each to match"
-        )
+        return f"set classes={classes} in every head and the filters before each to match; then the file fits"
     other = _other_architecture(path, found)
     if other is not None:
         return other
     if abs(found - network.parameter_count) == 1:
-        return "one float too many or too few: the header is of another version than it says"
+        return "write the file again: its header is of another version than it says"
+    own_cfg = "give the cfg that the file was trained with"
     if found > network.parameter_count:
-        return "the file belongs to another cfg"
+        return own_cfg
     layer, left = _where_it_ends(network, found)
     if left == 0 and layer.index > 0:
         return (
-            f"the file ends exactly before layer {layer.index}: a backbone to start training from (such as "
-            "darknet53.conv.74), not a trained network"
+            f"train it first: the file ends exactly before layer {layer.index}, so it is a backbone to start "
+            "from (such as darknet53.conv.74)"
         )
     share = 100 * found // network.parameter_count
-    return f"the file belongs to another cfg, or its download was cut off after {share} %"
+    return f"download the file again (is it cut off after {share} %?), or {own_cfg}"
 
 
 def classes_that_fit(network: Network, found: int) -> int | None:
@@ -147,9 +145,9 @@ def _other_architecture(path: Path | str, found: int) -> str | None:
     fitting = [name for name, other in others.items() if other.parameter_count == found]
     if fitting:
         names = " or ".join(fitting)
-        return f"the file fits {names}: edgeyolo convert {fitting[0]} {path} -o OUT.onnx"
+        return f"edgeyolo convert {fitting[0]} {path} -o OUT.onnx   (the file fits {names})"
     for name, other in others.items():
         classes = classes_that_fit(other, found)
         if classes is not None:
-            return f"the file fits {name} with classes={classes}: give the cfg that it was trained with"
+            return f"give the cfg that the file was trained with; it fits {name} with classes={classes}"
     return None

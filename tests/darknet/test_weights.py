@@ -185,20 +185,22 @@ def test_too_short_names_the_layer_and_what_was_left(tmp_path: Path) -> None:
         f"{tmp_path / 'a.weights'}: does not fit test.cfg: layer 1 [convolutional] (line 11 of the cfg) "
         "wants 189 floats, 2 are left; 437 floats expected in all, 250 found"
     )
-    assert error.hint == "the file belongs to another cfg, or its download was cut off after 57 %"
+    assert error.hint == (
+        "download the file again (is it cut off after 57 %?), or give the cfg that the file was trained with"
+    )
 
 
 def test_too_long_tells_what_is_left_over(tmp_path: Path) -> None:
     error = misfit(detector(), write(tmp_path / "a.weights", WIDE, np.ones(440)))
     assert "3 floats are left over after the last layer; 437 floats expected in all, 440 found" in str(error)
-    assert error.hint == "the file belongs to another cfg"
+    assert error.hint == "give the cfg that the file was trained with"
 
 
 @pytest.mark.parametrize("classes", [1, 3, 80])
 def test_another_number_of_classes_is_guessed(tmp_path: Path, classes: int) -> None:
     trained = detector(classes)
     path = write(tmp_path / "a.weights", WIDE, np.ones(trained.parameter_count))
-    assert f"the file fits this cfg with classes={classes}" in (misfit(detector(), path).hint or "")
+    assert f"set classes={classes} in every head" in (misfit(detector(), path).hint or "")
     assert classes_that_fit(detector(), trained.parameter_count) == classes
     assert classes_that_fit(detector(), detector().parameter_count + 1) is None
 
@@ -211,8 +213,8 @@ def test_a_classifiers_number_of_classes_is_guessed_too() -> None:
 @pytest.mark.parametrize(
     ("floats", "hint"),
     [
-        (8_858_734, "the file fits yolov3-tiny: edgeyolo convert yolov3-tiny"),
-        (8_858_734 - 79 * 3 * (513 + 257), "the file fits yolov3-tiny with classes=1"),
+        (8_858_734, "a.weights -o OUT.onnx   (the file fits yolov3-tiny)"),
+        (8_858_734 - 79 * 3 * (513 + 257), "it fits yolov3-tiny with classes=1"),
     ],
 )
 def test_another_architecture_is_guessed(tmp_path: Path, floats: int, hint: str) -> None:
@@ -229,7 +231,7 @@ def test_a_backbone_is_known_by_its_end(tmp_path: Path) -> None:
         file.write(WIDE)
         file.truncate(162_482_580)  # the published file
     hint = misfit(network_from_cfg(architecture("yolov3")), path).hint or ""
-    assert hint.startswith("the file ends exactly before layer 75: a backbone to start training from")
+    assert hint.startswith("train it first: the file ends exactly before layer 75, so it is a backbone")
 
 
 @pytest.mark.parametrize(
