@@ -62,13 +62,14 @@ class Builder(Protocol):
         """
 
 
-def build(
+def build(  # noqa: PLR0913 - options, keyword-only, each with a meaning of its own
     onnx_path: Path | str,
     output: Path | str,
     *,
     backend: BackendChoice = "auto",
     precision: Precision = "fp32",
     made_from: Mapping[str, str] | None = None,
+    command: str | None = None,
     report: Callable[[str], None] | None = None,
 ) -> EngineInfo:
     """Build an engine and write it and its sidecar.
@@ -79,6 +80,7 @@ def build(
         backend: ``auto`` is TensorRT where a device answers, else ONNX Runtime.
         precision: What the engine shall compute in.
         made_from: Role to sha256 of further inputs, such as the scales that a Q/DQ graph was made with.
+        command: What builds the engine again, where it is more than this function.
         report: Is told which backend was taken, and why.
 
     Returns:
@@ -113,7 +115,7 @@ def build(
             versions={**versions_here(), **built.versions},
             machine={**machine_here(), **built.machine},
             built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            command=_command(source, output, taken, precision),
+            command=command or _command(source, output, taken, precision),
             extra=built.extra,
         )
         # The sidecar goes first: until the engine follows, an older engine fails its hash and is refused.
