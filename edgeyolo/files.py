@@ -6,15 +6,17 @@ Owns temporary names, renames and sha256. Knows no file format.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgeyolo.errors import EdgeYoloError, OutputError
 
-__all__ = ["sha256_of", "whole_file", "write_bytes", "write_text"]
+__all__ = ["sha256_of", "whole_file", "whole_folder", "write_bytes", "write_text"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -85,6 +87,82 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path | str) -> Iterator[Path]:
+    """Give an empty temporary folder beside `path`; on success its files move into `path`, all or none.
+
+    Files of other names that `path` has are left alone. Where one of the moves fails, those before it are
+    undone.
+
+    Args:
+        path: The folder to fill; it is created, and so are its parents.
+
+    Yields:
+        The folder to write to; files only, no folders.
+
+    Raises:
+        OutputError: The folder or a file in it cannot be written, or the disk is full.
+
+    Examples:
+        >>> folder = Path(tempfile.mkdtemp()) / "out"
+        >>> with whole_folder(folder) as temporary:
+        ...     _ = (temporary / "a.txt").write_text("a")
+        ...     folder.exists()
+        False
+        >>> [p.name for p in folder.iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "a folder expected, a file found", str(path))
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        (temporary / "new").mkdir()
+        yield temporary / "new"
+        _move_all(temporary / "new", path, temporary / "old")
+    except EdgeYoloError:
+        raise
+    except OSError as exc:
+        if exc.filename is not None and not _is_below(Path(exc.filename), path, temporary):
+            raise  # an input that could not be read is not ours to explain
+        raise OutputError(
+            f"cannot write {path}: {exc.strerror or exc}", hint="free space or choose another -o"
+        ) from exc
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_all(new: Path, path: Path, old: Path) -> None:
+    """Move every file of `new` into `path`, keeping what it replaces in `old` until all have moved."""
+    fresh = not path.exists()
+    old.mkdir()
+    path.mkdir(exist_ok=True)
+    names = sorted(file.name for file in new.iterdir())
+    try:
+        for name in names:
+            if (path / name).exists():
+                (path / name).replace(old / name)
+            (new / name).replace(path / name)
+    except BaseException:
+        for name in names:
+            if not (new / name).exists():
+                (path / name).unlink(missing_ok=True)
+            if (old / name).exists():
+                (old / name).replace(path / name)
+        if fresh:
+            path.rmdir()
+        raise
+
+
+def _is_below(name: Path, path: Path, temporary: Path | None) -> bool:
+    return name in (path, *path.parents) or any(
+        folder in name.parents for folder in (path, temporary) if folder is not None
+    )
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

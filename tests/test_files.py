@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeyolo.errors import ModelError, OutputError
-from edgeyolo.files import sha256_of, whole_file, write_text
+from edgeyolo.files import sha256_of, whole_file, whole_folder, write_text
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -77,3 +77,62 @@ def test_sha256_is_hashlibs(tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tmp_path / "a").write_bytes(data)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())}
+
+
+def test_a_folder_gets_all_its_files_at_the_end_and_keeps_others(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    out.mkdir(parents=True)
+    (out / "a").write_text("old")
+    (out / "mine").write_text("mine")
+    with whole_folder(out) as temporary:
+        (temporary / "a").write_text("new")
+        (temporary / "b").write_text("new")
+        assert contents(out) == {"a": "old", "mine": "mine"}
+    assert contents(out) == {"a": "new", "b": "new", "mine": "mine"}
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def fill(out: Path, error: BaseException | None = None) -> None:
+    with whole_folder(out) as temporary:
+        for name in "abc":
+            (temporary / name).write_text("new")
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), OSError(28, "full")])
+def test_a_folder_is_as_it_was_after_an_error(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises((type(error), OutputError)):
+        fill(tmp_path / "out", error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_move_that_fails_undoes_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    move = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if self.name == "c" and self.parent.name == "new":
+            raise OSError(28, "No space left on device", str(self))
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("old")
+    for out, left in ((tmp_path / "out", {"a": "old"}), (tmp_path / "fresh", None)):
+        with pytest.raises(OutputError, match="No space left"):
+            fill(out)
+        assert (contents(out) if out.exists() else None) == left
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_cannot_be_made_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(OutputError, match="a file found"), whole_folder(tmp_path / "f"):
+        pass
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "g"):
+        open("/no/such/input")  # noqa: SIM115
+    assert not (tmp_path / "g").exists()
