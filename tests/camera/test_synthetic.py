@@ -16,7 +16,7 @@ from edgeyolo.camera.scene import MIN_VISIBLE, SyntheticScene, render_scene
 from edgeyolo.camera.synthetic import SyntheticSource
 from edgeyolo.errors import EdgeYoloError, SourceOpenError
 
-pytest.importorskip("cv2", reason="a synthetic scene is drawn with OpenCV")
+pytestmark = pytest.mark.needs("opencv")
 
 SEEDS = range(100, 112)
 

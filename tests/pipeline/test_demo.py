@@ -16,9 +16,9 @@ from edgeyolo.detections import Detections
 from edgeyolo.errors import MissingDependencyError
 from edgeyolo.pipeline.demo import ASSETS, demo
 from edgeyolo.runtime.detector import Detector
+from tests.parts import require_part
 
-for _package in ("cv2", "onnx", "onnxsim", "onnxruntime"):
-    pytest.importorskip(_package, reason="the demo goes through all stages")
+pytestmark = pytest.mark.needs("opencv", "onnx", "onnxsim", "onnxruntime")
 
 FRESH_SEED = 5 * 10**9  # neither training nor the demo itself looks there
 
@@ -26,7 +26,7 @@ FRESH_SEED = 5 * 10**9  # neither training nor the demo itself looks there
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The demo as a user starts it."""
-    pytest.importorskip("faster_coco_eval", reason="the demo reports mean average precision")
+    require_part("eval")
     folder = tmp_path_factory.mktemp("demo") / "with a space"
     return folder, edgeyolo("demo", "-o", str(folder))
 

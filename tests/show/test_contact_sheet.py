@@ -10,7 +10,7 @@ from edgeyolo.frames import Frame, Result
 from edgeyolo.show.contact_sheet import ContactSheetSink, match_truth
 from edgeyolo.show.palette_png import write_palette_png
 
-cv2 = pytest.importorskip("cv2", reason="pictures are read back with OpenCV")
+pytestmark = pytest.mark.needs("opencv")
 
 WHITE, RED = (255, 255, 255), (60, 60, 255)
 
@@ -44,6 +44,8 @@ def test_found_and_truth_pair_up(found, truth, missed, false):
 
 
 def test_the_sheet_shows_the_chosen_frames_and_marks_what_was_missed(tmp_path):
+    import cv2
+
     path = tmp_path / "sheet.png"
     sink = ContactSheetSink(path, ("disc",), frames=[1, 3], columns=2, caption="two frames")
     truth = detections((100, 100, 200, 200, 0))
@@ -78,6 +80,8 @@ def count(image, colour):
 
 
 def test_few_colours_come_back_as_they_were(tmp_path):
+    import cv2
+
     colours = np.array([[0, 0, 0], [255, 255, 255], [30, 60, 200], [200, 40, 90]], np.uint8)
     image = colours[np.random.default_rng(0).integers(0, 4, (37, 53))]
     write_palette_png(tmp_path / "few.png", image)
@@ -88,6 +92,8 @@ def test_few_colours_come_back_as_they_were(tmp_path):
 
 
 def test_many_colours_stay_close_and_the_file_small(tmp_path):
+    import cv2
+
     x, y = np.meshgrid(np.linspace(0, 255, 320), np.linspace(0, 255, 240))
     image = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
     image = cv2.add(image, np.random.default_rng(1).integers(0, 6, image.shape, np.uint8))
