@@ -123,7 +123,8 @@ class Canvas:
         cv2 = require("cv2", why=_WHY)
         cv2.multiply(image, self._light, dst=image, scale=1 / 128)
         if self._blur_px > 0.2:
-            cv2.GaussianBlur(image, (5, 5), self._blur_px, dst=image)
+            side = 2 * max(2, math.ceil(1.8 * self._blur_px)) + 1
+            cv2.GaussianBlur(image, (side, side), self._blur_px, dst=image)
         rng = np.random.Generator(np.random.PCG64([self._shift_seed, round(time_s * 1e6)]))
         x, y = (int(rng.uniform(0, _NOISE_MARGIN)) for _ in range(2))
         width, height = self.wh

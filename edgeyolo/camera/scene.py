@@ -108,7 +108,7 @@ class SyntheticScene:
         or the picture's border cuts it, the box shrinks to the pixels that are left to see.
 
         Args:
-            time_s: Seconds since the scene began.
+            time_s: Seconds since the scene began, 0 or more.
 
         Returns:
             The picture, shape ``(H, W, 3)``, uint8, BGR, and the truth, far objects first, each score 1.
@@ -212,7 +212,7 @@ def _visible_box(
 ) -> tuple[float, float, float, float] | None:
     """Apply the rule of truth to one object; None where it is mostly hidden."""
     count = int(np.count_nonzero(visible))
-    if count < MIN_VISIBLE * patch.area:
+    if count == 0 or count < MIN_VISIBLE * patch.area:  # of a speck, no pixel may be covered by half
         return None
     x0, y0, x1, y1 = np.clip(_bounds(patch.contours), 0.0, [*wh, *wh]).tolist()
     if count < patch.area:
