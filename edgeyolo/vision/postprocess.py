@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["detections_from_outputs"]
 
+# Scores looked at in one go, 16 KiB: the neighbours of a detection are in its block, most blocks have none.
+_BLOCK = 4096
+
 
 def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with a meaning of its own
     boxes: npt.NDArray[np.float32],
@@ -84,14 +87,30 @@ def _candidates(
     scores: npt.NDArray[np.float32], conf: float, multi_label: bool
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
     """Give box, class and value of every score above `conf`, or of the best one of each such box."""
-    # The fastest way through two million scores of which a few count: a maximum a row takes six times as
-    # long, cv2.compare with cv2.findNonZero three times.
-    flat = np.flatnonzero(scores.reshape(-1) > conf)
+    flat = _above(scores.reshape(-1), conf)
     rows = flat // max(1, scores.shape[1])
     if multi_label:
         return rows, flat - rows * scores.shape[1], scores.reshape(-1)[flat]
-    rows = rows[np.diff(rows, prepend=-1) > 0]
+    first = np.ones(len(rows), np.bool_)
+    np.not_equal(rows[1:], rows[:-1], out=first[1:])
+    rows = rows[first]
     found = scores[rows]
     # A comparison with NaN is false, and argmax takes NaN for the best.
     classes = np.argmax(np.where(found > conf, found, -np.inf), axis=1) if len(rows) else rows
     return rows, classes, found[np.arange(len(rows)), classes]
+
+
+def _above(values: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.intp]:
+    """Give the indexes of values above a limit, rising; made for millions of values of which a few are.
+
+    The largest value of each block is found first: one pass over memory that writes nothing, where
+    ``np.flatnonzero(values > limit)`` takes twice as long and a maximum for each box twelve times.
+    """
+    whole = len(values) // _BLOCK * _BLOCK
+    blocks = values[:whole].reshape(-1, _BLOCK)
+    # "Not at most", because a NaN is the largest of its block and must not hide the others.
+    busy = np.flatnonzero(~(blocks.max(axis=1) <= limit))
+    found = np.flatnonzero(blocks[busy] > limit)
+    which = found // _BLOCK
+    rest = np.flatnonzero(values[whole:] > limit) + whole
+    return np.concatenate([found + (busy[which] - which) * _BLOCK, rest])

@@ -6,6 +6,7 @@ to read files (`edgeyolo.vision.images`) and to own the tensor: a caller may han
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,14 +51,13 @@ class Preprocessor:
         self._resize = preprocess.resize
         self._input_wh = input_wh
         self._channels = preprocess.channels
-        count = 1 if preprocess.channels == "gray" else 3
         mean, std = (np.asarray(v, np.float64) for v in (preprocess.mean, preprocess.std))
         # (pixel * scale - mean) / std, as one multiplication and one addition.
         self._factor = (preprocess.scale / std).astype(np.float32)
         self._offset = (-mean / std).astype(np.float32)
         self._pad = ((preprocess.pad_value * preprocess.scale - mean) / std).astype(np.float32)
         self._pixels = np.empty(input_wh[0] * input_wh[1] * 4, np.uint8)
-        self._planes = np.empty(input_wh[0] * input_wh[1] * count, np.uint8)
+        self._planes = np.empty(input_wh[0] * input_wh[1] * 4, np.uint8)
         self._letterbox: Letterbox | None = None
 
     @property
@@ -89,10 +89,11 @@ class Preprocessor:
         (x0, y0), (w, h) = letterbox.pad_xy, letterbox.resized_wh
         self._fill_padding(out, x0, y0, w, h)
         planes = self._split(pixels)
-        inside = out[:, y0 : y0 + h, x0 : x0 + w]
-        np.multiply(planes, self._factor[:, None, None], out=inside)
-        if self._offset.any():
-            inside += self._offset[:, None, None]
+        for channel, tensor in enumerate(out[:, y0 : y0 + h, x0 : x0 + w]):
+            # One plane, of a grey picture, goes into every channel.
+            np.multiply(planes[channel % len(planes)], self._factor[channel], out=tensor)
+            if self._offset[channel]:
+                tensor += self._offset[channel]
         return letterbox
 
     def _fit(self, src_wh: tuple[int, int]) -> Letterbox:
@@ -112,20 +113,19 @@ class Preprocessor:
         self._cv2.resize(part, (dst_w, dst_h), dst=dst, interpolation=self._cv2.INTER_LINEAR)
         return dst
 
-    def _split(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Give the planes in the order of the tensor, one (grey goes to all) or three."""
+    def _split(self, pixels: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[np.uint8]]:
+        """Give the planes in the order of the tensor: one of a grey picture, else as many as it has."""
         if pixels.ndim == 2:
-            return pixels[None]
-        h, w = pixels.shape[:2]
-        planes = self._planes[: len(self._factor) * h * w].reshape(-1, h, w)
+            return [pixels]
+        h, w, count = pixels.shape
+        planes = self._planes[: count * h * w].reshape(count, h, w)
         if self._channels == "gray":
-            code = self._cv2.COLOR_BGR2GRAY if pixels.shape[2] == 3 else self._cv2.COLOR_BGRA2GRAY
+            code = self._cv2.COLOR_BGR2GRAY if count == 3 else self._cv2.COLOR_BGRA2GRAY
             self._cv2.cvtColor(pixels, code, dst=planes[0])
-            return planes
-        order = (2, 1, 0) if self._channels == "rgb" else (0, 1, 2)
-        for plane, channel in zip(planes, order, strict=True):
-            self._cv2.extractChannel(pixels, channel, plane)
-        return planes
+            return [planes[0]]
+        # Ten times as fast as OpenCV 5's extractChannel; it fills the planes that it is given.
+        split: Sequence[npt.NDArray[np.uint8]] = self._cv2.split(pixels, list(planes))
+        return split[2::-1] if self._channels == "rgb" else split[:3]
 
     def _fill_padding(self, out: npt.NDArray[np.float32], x0: int, y0: int, w: int, h: int) -> None:
         for plane, value in zip(out, self._pad, strict=True):
