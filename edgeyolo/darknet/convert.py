@@ -87,13 +87,15 @@ def convert(
         What was written.
 
     Raises:
-        ConfigError: No weights and no seed, or both; or an option that the model cannot take.
+        ConfigError: No weights and no seed, or both; `output` is one of the sources; or an option that the
+            model cannot take.
         CfgError: The cfg is wrong.
         WeightsError: The weights are wrong or do not fit the cfg.
         UnsupportedOpError: A layer that cannot be converted.
         OutputError: `output` cannot be written.
     """
     options = options or ConvertOptions()
+    _refuse_overwriting(output, cfg, weights)
     network = network_from_cfg(_cfg(cfg), input_wh=options.input_wh)
     for warning in network.warnings:
         report(f"warning: {warning}")
@@ -117,6 +119,14 @@ def _cfg(cfg: Path | str) -> Cfg:
     if path.exists() or path.suffix or len(path.parts) > 1:
         return read_cfg(path)
     return architecture(str(cfg))
+
+
+def _refuse_overwriting(output: Path | str, *sources: Path | str | None) -> None:
+    for source in sources:
+        if source is not None and Path(source).exists() and Path(source).resolve() == Path(output).resolve():
+            raise ConfigError(
+                f"-o {output}: a new file expected, and this is one to convert from", hint="-o OUT.onnx"
+            )
 
 
 def _checked_weights(cfg: Path | str, weights: Path | str | None, options: ConvertOptions) -> Path | None:

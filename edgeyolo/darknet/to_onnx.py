@@ -174,7 +174,7 @@ def _check_arguments(
     if batch is not None and batch < 1:
         raise ConfigError(f"batch: 1 or more, or dynamic, expected, {batch} found", hint="--batch 1")
     if outputs not in ("decoded", "raw"):
-        raise ConfigError(f"outputs: decoded or raw expected, {outputs!r} found")
+        raise ConfigError(f"outputs: decoded or raw expected, {outputs!r} found", hint="--outputs decoded")
     classes = class_count(network)
     if len(names) != classes:
         raise ConfigError(

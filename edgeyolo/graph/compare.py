@@ -63,20 +63,21 @@ def prove_equal(
         MismatchError: An output is missing, has another shape or type, or differs by more.
         GraphError: ONNX Runtime cannot run one of them.
     """
-    first, second = _session(reference, "the input model"), _session(candidate, "the rewritten model")
-    names = [item.name for item in first.get_outputs()]
-    missing = set(names) - {item.name for item in second.get_outputs()}
+    session = _session(reference, "the input model")
+    names = [item.name for item in session.get_outputs()]
+    inputs = [random_inputs(session.get_inputs(), seed) for seed in range(runs)]
+    expected = [_run(session, names, item) for item in inputs]
+    del session  # a session holds the weights: one at a time
+    session = _session(candidate, "the rewritten model")
+    missing = set(names) - {item.name for item in session.get_outputs()}
     if missing:
         raise MismatchError(f"the rewritten model lacks the output {', '.join(sorted(missing))}")
-    worst: dict[str, Difference] = {}
-    for seed in range(runs):
-        inputs = random_inputs(first.get_inputs(), seed)
-        expected, found = _run(first, names, inputs), _run(second, names, inputs)
-        for name, a, b in zip(names, expected, found, strict=True):
-            difference = _difference(name, a, b, tolerance)
-            if name not in worst or difference.largest > worst[name].largest:
-                worst[name] = difference
-    return tuple(worst[name] for name in names)
+    found = [_run(session, names, item) for item in inputs]
+    worst: list[Difference] = []
+    for i, name in enumerate(names):
+        differences = [_difference(name, a[i], b[i], tolerance) for a, b in zip(expected, found, strict=True)]
+        worst.append(max(differences, key=lambda item: item.largest))
+    return tuple(worst)
 
 
 def random_inputs(specs: Sequence[Any], seed: int) -> dict[str, npt.NDArray[Any]]:

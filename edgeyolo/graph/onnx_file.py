@@ -22,7 +22,6 @@ _START_OF = {
     b"<": "an HTML or XML page, most likely a download that ended at a login or an error page",
     b"version https://git-lfs": "a Git LFS pointer; the file itself is not here yet (git lfs pull)",
     b"PK\x03\x04": "a zip archive, perhaps a PyTorch checkpoint",
-    b"\x08\x00\x12\x00TFL3": "a TensorFlow Lite model",
     b"[net]": "a Darknet cfg",
 }
 

@@ -268,6 +268,15 @@ def test_failure_leaves_the_old_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "tiny.cfg", "tiny.weights"]
 
 
+def test_sources_are_never_overwritten(tmp_path: Path) -> None:
+    cfg = tiny(tmp_path)
+    weights = tiny_weights(cfg)
+    before = weights.read_bytes()
+    with pytest.raises(ConfigError, match="one to convert from"):
+        convert(cfg, weights, weights)
+    assert weights.read_bytes() == before
+
+
 def test_file_written_in_pieces_is_what_protobuf_writes(tmp_path: Path) -> None:
     import onnx
 

@@ -81,7 +81,7 @@ class GraphBuilder:
         array = np.asarray(value, dtype)
         key = (f"{array.dtype}{array.shape}", array.tobytes())
         if key not in self._constants:
-            text = "_".join(f"{item:g}" for item in array.ravel().tolist())
+            text = "_".join(map(str, array.ravel()))  # shortest text that is still this very float32
             kind = "" if array.dtype == np.float32 else f"{array.dtype}_"
             self._constants[key] = self.constant(f"constant_{kind}{text}_{array.ndim}d", array, array.dtype)
         return self._constants[key]
