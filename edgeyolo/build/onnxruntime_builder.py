@@ -1,9 +1,9 @@
 """The embedded default: an engine file for ONNX Runtime.
 
 The engine file is the ONNX file itself, byte for byte. A graph that ONNX Runtime optimised and saved ahead
-of time was measured and turned down: it starts faster by milliseconds (see docs/design.md), but holds
-kernels chosen for one processor and one version, so that an engine built on a laptop would not be the same
-file, or even load, on the board.
+of time was measured and turned down: it opens sooner (YOLOv3, 248 MB: 0.06 s against 0.22 s; a 4 MB model:
+9 ms against 16 ms), but holds kernels chosen for one processor and one version, so that an engine built on
+a laptop would not be right for, or even load on, the board.
 
 Owns proving that the file loads and runs on this machine before it becomes an engine.
 """

@@ -69,7 +69,7 @@ def test_a_part_of_a_batch(batch: int | None, tmp_path: Path) -> None:
             scores = opened.infer(0, batch=count)["scores"]
             np.testing.assert_array_equal(scores[:, 0, 0], [0, 0.25, 0.5][:count])
         for wrong in (0, 4):
-            with pytest.raises(EngineError, match="1..3 expected"):
+            with pytest.raises(EngineError, match=r"1\.\.3 expected"):
                 opened.infer(0, batch=wrong)
 
 

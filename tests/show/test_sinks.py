@@ -107,9 +107,13 @@ def test_json_line_of_a_classifier(capfdbinary: pytest.CaptureFixture[bytes]) ->
 
 def test_json_lines_on_a_full_disk_end_with_a_whole_line(tmp_path: Path) -> None:
     sink = JsonLinesSink(tmp_path / "out.jsonl", NAMES)
-    with full_disk_after(1000), pytest.raises(OutputError, match="cannot write"):
+
+    def write_many() -> None:
         for index in range(100):
             sink.write(result(index, output=two_boxes()))
+
+    with full_disk_after(1000), pytest.raises(OutputError, match="cannot write"):
+        write_many()
     sink.close()
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert len(lines) >= 2
