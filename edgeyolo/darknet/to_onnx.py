@@ -7,26 +7,12 @@ to know how any layer is written (``emit``), to read files and to choose class n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
-from edgeyolo.darknet.emit import HEADS, Dialect, GraphBuilder, emit_head, emit_layer
-from edgeyolo.darknet.layers import (
-    Activation,
-    AnchorHead,
-    Convolutional,
-    Cost,
-    Detection,
-    Dropout,
-    GaussianYolo,
-    Layer,
-    LocalAvgPool,
-    Reorg3d,
-    Route,
-    Sam,
-    ScaleChannels,
-    Shortcut,
-    Yolo,
-)
+from edgeyolo.darknet.dialect import dialect_of
+from edgeyolo.darknet.emit import HEADS, GraphBuilder, emit_head, emit_layer
+from edgeyolo.darknet.layers import AnchorHead, Cost, Detection, Dropout, Layer
 from edgeyolo.darknet.network import Network, Parameters
 from edgeyolo.errors import ConfigError, GraphError, UnsupportedOpError
 from edgeyolo.spec import Head, ModelSpec, Preprocess
@@ -34,19 +20,12 @@ from edgeyolo.spec import Head, ModelSpec, Preprocess
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["INPUT_NAME", "OPSETS", "class_count", "dialect_of", "onnx_from_network"]
+__all__ = ["INPUT_NAME", "OPSETS", "class_count", "onnx_from_network"]
 
 INPUT_NAME = "images"
 OPSETS = range(13, 22)
 
 _PROTOBUF_LIMIT_BYTES = 2**31 - 1
-_ALEXEYAB_ACTIVATIONS = {
-    Activation.MISH,
-    Activation.HARD_MISH,
-    Activation.SWISH,
-    Activation.GELU,
-    Activation.RELU6,
-}
 
 AnyHead = AnchorHead | Detection
 
@@ -101,18 +80,18 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
         _emit_raw(graph, heads, tensors)
     else:
         _emit_decoded(graph, network, heads, tensors)
+    model = graph.finish("darknet", f"EdgeYOLO, from {PurePath(network.source).name}")
     spec = ModelSpec(
         task="detect" if heads else "classify",
         input_name=INPUT_NAME,
-        input_wh=(network.input_shape.w, network.input_shape.h),
+        input_wh=_input_wh(network),
         batch=batch,
         names=tuple(names),
-        preprocess=_preprocess(network, bool(heads)),
+        preprocess=_preprocess(network),
         outputs="probabilities" if not heads else "raw" if outputs == "raw" else "decoded",
         heads=tuple(_head_spec(head, network, tensors[head.inputs[0]]) for head in heads),
         provenance={**(provenance or {}), "batch_norm": dialect.value},
     )
-    model = graph.finish("darknet", f"EdgeYOLO, from {network.source}")
     for key, value in spec.to_metadata().items():
         model.metadata_props.add(key=key, value=value)
     return model
@@ -135,35 +114,6 @@ def class_count(network: Network) -> int:
             hint="make classes= equal in every head",
         )
     return counts.pop()
-
-
-def dialect_of(network: Network) -> Dialect:
-    """Tell whose batch normalisation a network was trained with.
-
-    pjreddie's Darknet divides by ``sqrt(variance) + 1e-6``. AlexeyAB's did, too, and since 2020 divides by
-    ``sqrt(variance + 1e-5)``. A network with anything that only the latter reads is taken for one of the
-    latter.
-
-    Source:
-        ``normalize_cpu`` (src/blas.c), ``fuse_conv_batchnorm`` (src/network.c).
-    """
-    return Dialect.ALEXEYAB if any(map(_is_alexeyab, network.layers)) else Dialect.DARKNET
-
-
-def _is_alexeyab(layer: Layer) -> bool:
-    if isinstance(layer, (GaussianYolo, LocalAvgPool, Reorg3d, Sam, ScaleChannels)):
-        return True
-    if isinstance(layer, Convolutional) and (
-        layer.dilation > 1 or layer.stride_wh[0] != layer.stride_wh[1] or layer.shares is not None
-    ):
-        return True
-    if isinstance(layer, Shortcut) and (len(layer.inputs) > 2 or layer.fusion != "none"):
-        return True
-    if isinstance(layer, Route) and layer.groups > 1:
-        return True
-    if isinstance(layer, Yolo) and (layer.scale_x_y != 1 or layer.new_coords):
-        return True
-    return getattr(layer, "activation", None) in _ALEXEYAB_ACTIVATIONS
 
 
 def _check_arguments(
@@ -247,7 +197,7 @@ def _emit_raw(graph: GraphBuilder, heads: Sequence[AnyHead], tensors: Mapping[in
 def _emit_decoded(
     graph: GraphBuilder, network: Network, heads: Sequence[AnyHead], tensors: Mapping[int, str]
 ) -> None:
-    input_wh = (network.input_shape.w, network.input_shape.h)
+    input_wh = _input_wh(network)
     decoded = [
         emit_head(graph, head, _tensor(graph, tensors, head, head.inputs[0]), input_wh) for head in heads
     ]
@@ -282,7 +232,11 @@ def _head_spec(head: AnyHead, network: Network, tensor: str) -> Head:
     )
 
 
-def _preprocess(network: Network, detects: bool) -> Preprocess:
+def _input_wh(network: Network) -> tuple[int, int]:
+    return network.input_shape.w, network.input_shape.h
+
+
+def _preprocess(network: Network) -> Preprocess:
     """Give what Darknet does with a picture: letterbox for a detector, the middle for a classifier.
 
     AlexeyAB's Darknet stretches a picture where the cfg has no ``letter_box=1``; the two differ little in
@@ -296,7 +250,7 @@ def _preprocess(network: Network, detects: bool) -> Preprocess:
         raise UnsupportedOpError(
             f"{network.source}: [net] channels of 1 (gray) or 3 (colour) expected, {channels} found"
         )
-    resize: Literal["letterbox", "center_crop"] = "letterbox" if detects else "center_crop"
+    resize: Literal["letterbox", "center_crop"] = "letterbox" if network.heads else "center_crop"
     if channels == 1:
         return Preprocess(resize=resize, channels="gray", mean=(0.0,), std=(1.0,))
     return Preprocess(resize=resize)

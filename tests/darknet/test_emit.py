@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pytest
 
 from edgeyolo.darknet.cfg import parse_cfg
+from edgeyolo.darknet.dialect import dialect_of
 from edgeyolo.darknet.emit import GraphBuilder, emit_layer
 from edgeyolo.darknet.layers import Activation
 from edgeyolo.darknet.network import Network, Parameters, network_from_cfg
-from edgeyolo.darknet.to_onnx import dialect_of, onnx_from_network
+from edgeyolo.darknet.to_onnx import onnx_from_network
 from edgeyolo.darknet.weights import random_parameters
 from edgeyolo.errors import UnsupportedOpError
 

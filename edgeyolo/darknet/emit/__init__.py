@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgeyolo.darknet.dialect import Dialect
 from edgeyolo.darknet.emit.builder import BATCH_NAME, GraphBuilder
 from edgeyolo.darknet.emit.heads import (
     Decoded,
@@ -30,7 +31,6 @@ from edgeyolo.darknet.emit.spatial import (
 )
 from edgeyolo.darknet.emit.weighted import (
     Arrays,
-    Dialect,
     emit_batchnorm,
     emit_connected,
     emit_convolutional,
@@ -64,7 +64,7 @@ from edgeyolo.darknet.layers import (
     Yolo,
 )
 
-__all__ = ["BATCH_NAME", "HEADS", "Arrays", "Decoded", "Dialect", "GraphBuilder", "emit_head", "emit_layer"]
+__all__ = ["BATCH_NAME", "HEADS", "Arrays", "Decoded", "GraphBuilder", "emit_head", "emit_layer"]
 
 # The value type of each table is one signature; its first argument's class is the key, which mypy cannot say.
 _WEIGHTED: dict[type[Layer], Callable[[GraphBuilder, Any, str, Arrays, Dialect], str]] = {

@@ -9,32 +9,20 @@ AlexeyAB/darknet).
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeyolo.darknet.dialect import Dialect
 from edgeyolo.darknet.emit.activations import emit_activation
 from edgeyolo.darknet.emit.builder import GraphBuilder
 from edgeyolo.darknet.layers import BatchNorm, Connected, Convolutional, Deconvolutional
 
-__all__ = ["Dialect", "emit_batchnorm", "emit_connected", "emit_convolutional", "emit_deconvolutional"]
+__all__ = ["Arrays", "emit_batchnorm", "emit_connected", "emit_convolutional", "emit_deconvolutional"]
 
 Array = npt.NDArray[np.float32]
 Arrays = Mapping[str, Array]
-
-
-class Dialect(enum.Enum):
-    """Whose arithmetic a network was made for; the value is how it divides in a batch normalisation."""
-
-    DARKNET = "sqrt(variance) + 1e-6"
-    ALEXEYAB = "sqrt(variance + 1e-5)"
-
-    def deviation(self, variance: Array) -> npt.NDArray[np.float64]:
-        """Give the divisor a channel, in float64."""
-        exact = variance.astype(np.float64)
-        return np.sqrt(exact) + 1e-6 if self is Dialect.DARKNET else np.sqrt(exact + 1e-5)
 
 
 def emit_convolutional(
