@@ -39,9 +39,7 @@ class ImageFolderSink:
 
     def write(self, result: Result) -> None:
         """Write one picture, whole or not at all."""
-        name = self._name_of(result)
-        self._written.add(name.casefold())
-        _write_picture(self._folder / name, result)
+        _write_picture(self._folder / self._name_of(result), result)
 
     def close(self) -> None:
         """Nothing is held open between two pictures."""
@@ -55,6 +53,7 @@ class ImageFolderSink:
         while name.casefold() in self._written:
             number += 1
             name = f"{path.stem}-{number}{path.suffix}"
+        self._written.add(name.casefold())
         return name
 
 

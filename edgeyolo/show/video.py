@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,8 +34,11 @@ _log = logging.getLogger(__name__)
 # H.264 first: every browser plays it. The opencv-python wheels have no H.264 encoder (its licence), JetPack's
 # and Debian's OpenCV have one. MPEG-4 part 2 is in all of them, and plays in players, not in browsers.
 _CODECS = ("avc1", "mp4v")
+_BROWSERS = "plays in browsers"
+_PLAYERS = "plays in players, not in browsers"
 _DEFAULT_FPS = 25.0
 _STDERR = 2
+_ADDRESS = r"\[(\S+) @ \w+\]"  # how FFmpeg begins a line: "[encoder @ 0x55aa]"
 
 
 class VideoSink:
@@ -149,9 +153,8 @@ def video_codec() -> tuple[str, str]:
     for codec in _CODECS:
         said = _why_not(cv2, codec)
         if said is None:
-            reason = "plays in browsers" if codec == "avc1" else f"OpenCV has no H.264 encoder ({refused[0]})"
-            return codec, reason
-        refused.append(said)
+            return codec, _BROWSERS if codec == _CODECS[0] else f"{_PLAYERS}: {'; '.join(refused)}"
+        refused.append(f"{codec} {said}")
     raise OutputError(
         f"OpenCV {cv2.__version__} cannot encode {' or '.join(_CODECS)}: {'; '.join(refused)}",
         hint="--save FOLDER writes pictures instead",
@@ -173,7 +176,8 @@ def _why_not(cv2: Any, codec: str) -> str | None:
         if capture is not None and capture.read()[0]:
             return None
         said = (folder / "said.txt").read_text(errors="replace").strip()
-    return said.splitlines()[0] if said else "it does not open"
+    reason = re.sub(_ADDRESS, r"\1:", said.splitlines()[0]) if said else "no reason given"
+    return f"does not encode here ({reason})"
 
 
 @contextmanager
