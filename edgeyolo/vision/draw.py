@@ -82,7 +82,7 @@ class Painter:
     def _draw_boxes(self, image: npt.NDArray[np.uint8], found: Detections, style: _Style) -> None:
         height, width = image.shape[:2]
         limit = np.array([width, height, width, height], np.float32)
-        corners = np.clip(found.xyxy, 0, limit).round().astype(np.int64).tolist()
+        corners = np.minimum(np.maximum(found.xyxy, 0), limit).round().astype(np.int64).tolist()
         labels = list(self._labels(found, style))
         # The best box is drawn last, on top of the others, and no line crosses a label.
         for box, (colour, _) in zip(corners[::-1], labels[::-1], strict=True):
@@ -140,18 +140,14 @@ def _style(height: int, width: int) -> _Style:
 
 
 def _draw_frame(image: npt.NDArray[np.uint8], box: list[int], colour: Colour, line: int) -> None:
-    """Draw a box's outline inside it: four copies from a strip of its colour beat cv2.rectangle."""
+    """Draw a box's outline inside it: four copies of a line of its colour beat cv2.rectangle."""
     height, width = image.shape[:2]
     x0, y0 = min(box[0], width - 1), min(box[1], height - 1)
     x1, y1 = max(box[2], x0 + 1), max(box[3], y0 + 1)
     across, down = min(line, x1 - x0), min(line, y1 - y0)
-    strip = _strip(colour, line * max(height, width))
-    row = strip[: down * (x1 - x0)].reshape(down, x1 - x0, 3)
-    column = strip[: across * (y1 - y0)].reshape(y1 - y0, across, 3)
-    image[y0 : y0 + down, x0:x1] = row
-    image[y1 - down : y1, x0:x1] = row
-    image[y0:y1, x0 : x0 + across] = column
-    image[y0:y1, x1 - across : x1] = column
+    rows, columns = _strips(colour, line, max(height, width))
+    image[y0 : y0 + down, x0:x1] = image[y1 - down : y1, x0:x1] = rows[:down, : x1 - x0]
+    image[y0:y1, x0 : x0 + across] = image[y0:y1, x1 - across : x1] = columns[: y1 - y0, :across]
 
 
 def _paste(image: npt.NDArray[np.uint8], plate: npt.NDArray[np.uint8], x: int, y: int) -> None:
@@ -164,11 +160,13 @@ def _paste(image: npt.NDArray[np.uint8], plate: npt.NDArray[np.uint8], x: int, y
 
 
 @functools.lru_cache(maxsize=256)
-def _strip(colour: Colour, pixels: int) -> npt.NDArray[np.uint8]:
-    strip = np.empty((pixels, 3), np.uint8)
-    strip[:] = colour
-    strip.flags.writeable = False
-    return strip
+def _strips(colour: Colour, line: int, length: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Give a line of a colour across, ``(line, length, 3)``, and one down, ``(length, line, 3)``."""
+    rows = np.empty((line, length, 3), np.uint8)
+    rows[:] = colour
+    columns = rows.reshape(length, line, 3)
+    rows.flags.writeable = columns.flags.writeable = False
+    return rows, columns
 
 
 @functools.lru_cache(maxsize=512)

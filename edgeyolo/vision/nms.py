@@ -91,14 +91,14 @@ def best_first(scores: npt.NDArray[np.floating], count: int | None = None) -> np
     return np.concatenate([above[np.argsort(-scores[above], kind="stable")], ties])
 
 
-def _survivors(
-    xyxy: npt.NDArray[np.floating], class_ids: npt.NDArray[np.integer], iou: float
-) -> npt.NDArray[np.bool_]:
-    """Tell which of a few boxes, best first, no better one suppresses."""
+def _survivors(xyxy: npt.NDArray[np.floating], class_ids: npt.NDArray[np.integer], iou: float) -> list[int]:
+    """Give the places of those of a few boxes, best first, that no better one suppresses."""
     beats = overlaps(xyxy, xyxy, iou)
     beats &= class_ids[:, None] == class_ids
-    alive = np.ones(len(xyxy), np.bool_)
+    beaten = np.zeros(len(xyxy), np.bool_)
+    survivors = []
     for index in range(len(xyxy)):
-        if alive[index]:
-            alive[index + 1 :] &= ~beats[index, index + 1 :]
-    return alive
+        if not beaten[index]:
+            survivors.append(index)
+            beaten |= beats[index]
+    return survivors

@@ -6,6 +6,7 @@ to read files (`edgeyolo.vision.images`) and to own the tensor: a caller may han
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class Preprocessor:
             return part
         dst_w, dst_h = letterbox.resized_wh
         shape = (dst_h, dst_w, *image.shape[2:])
-        dst = self._pixels[: int(np.prod(shape))].reshape(shape)
+        dst = self._pixels[: math.prod(shape)].reshape(shape)
         self._cv2.resize(part, (dst_w, dst_h), dst=dst, interpolation=self._cv2.INTER_LINEAR)
         return dst
 
