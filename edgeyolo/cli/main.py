@@ -6,8 +6,6 @@ Nothing imports it. Each command's module under ``edgeyolo.cli`` imports its sta
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 from typing import Annotated
@@ -15,15 +13,10 @@ from typing import Annotated
 import typer
 
 from edgeyolo import __version__
+from edgeyolo.cli import bench, build, compare, convert, demo, evaluate, fetch, inspect, run, simplify
 from edgeyolo.errors import EdgeYoloError
 
 __all__ = ["app", "main"]
-
-# In the order of `edgeyolo --help`, which is the order of the road.
-_COMMANDS = (
-    "demo", "fetch", "convert", "simplify", "calibrate", "build", "run", "evaluate", "compare", "bench",
-    "inspect",
-)  # fmt: skip
 
 app = typer.Typer(
     name="edgeyolo",
@@ -33,10 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name in _COMMANDS:
-    # TODO: a plain import of all, once all have landed.
-    if importlib.util.find_spec(f"edgeyolo.cli.{_name}") is not None:
-        importlib.import_module(f"edgeyolo.cli.{_name}").register(app)
+# In the order of the road, which is that of `edgeyolo --help`.
+for _command in (demo, fetch, convert, simplify, build, run, evaluate, compare, bench, inspect):
+    _command.register(app)
 
 
 def _print_version(wanted: bool) -> None:
