@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,9 @@ def convert(  # noqa: PLR0913  one argument an option
         int | None, typer.Option(metavar="SEED", help="Make weights up, to try speed and tools.")
     ] = None,
     opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 21.")] = 16,
+    resize: Annotated[
+        str, typer.Option(metavar="auto|letterbox|stretch", help="Pictures; auto as the cfg's own Darknet.")
+    ] = "auto",
 ) -> None:
     """Convert a Darknet cfg and its weights to ONNX."""
     from edgeyolo.darknet.convert import ConvertOptions
@@ -52,6 +55,7 @@ def convert(  # noqa: PLR0913  one argument an option
         names=names,
         random_seed=random_weights,
         opset=opset,
+        resize=_resize(resize),
     )
     report = convert_model(cfg, weights, output, options, report=lambda line: typer.echo(line, err=True))
     _print(output, report)
@@ -73,6 +77,17 @@ def _batch(text: str) -> int | None:
     if not text.isdecimal():
         raise ConfigError(f"--batch: a number or dynamic expected, {text!r} found", hint="--batch 1")
     return int(text)
+
+
+def _resize(text: str) -> Literal["letterbox", "stretch"] | None:
+    if text == "auto":
+        return None
+    kinds: dict[str, Literal["letterbox", "stretch"]] = {"letterbox": "letterbox", "stretch": "stretch"}
+    if text not in kinds:
+        raise ConfigError(
+            f"--resize: auto, letterbox or stretch expected, {text!r} found", hint="--resize auto"
+        )
+    return kinds[text]
 
 
 def _print(output: Path, report: ConvertReport) -> None:

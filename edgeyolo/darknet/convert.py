@@ -17,7 +17,7 @@ from edgeyolo.darknet.cfg import Cfg, read_cfg
 from edgeyolo.darknet.names import names_for
 from edgeyolo.darknet.network import Network, Parameters, network_from_cfg
 from edgeyolo.darknet.onnx_file import write_onnx
-from edgeyolo.darknet.to_onnx import class_count, onnx_from_network
+from edgeyolo.darknet.to_onnx import DetectorResize, class_count, onnx_from_network
 from edgeyolo.darknet.weights import load_parameters, random_parameters
 from edgeyolo.errors import ConfigError, WeightsError
 from edgeyolo.files import sha256_of
@@ -39,6 +39,7 @@ class ConvertOptions:
         names: File of class names, or None.
         random_seed: Make parameters up in place of reading weights.
         opset: ONNX opset, 13 to 21.
+        resize: ``letterbox`` or ``stretch``; None as the Darknet of the cfg does it.
     """
 
     input_wh: tuple[int, int] | None = None
@@ -47,6 +48,7 @@ class ConvertOptions:
     names: Path | None = None
     random_seed: int | None = None
     opset: int = 16
+    resize: DetectorResize | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,11 @@ def convert(
     detects = bool(network.heads)
     chosen = names_for(class_count(network), detects=detects, path=options.names)
     report(chosen.origin)
+    if network.stretched and options.resize is None and detects:
+        report(
+            f"pictures are stretched to the network input, as the Darknet of this cfg does "
+            f"({network.stretched}); --resize letterbox keeps their proportions"
+        )
     model = _model(network, weights, chosen.names, options, _provenance(cfg, weights, options))
     size = write_onnx(model, output)
     return ConvertReport(
@@ -183,6 +190,7 @@ def _model(
         outputs=options.outputs,
         batch=options.batch,
         opset=options.opset,
+        resize=options.resize,
         provenance=provenance,
     )
 

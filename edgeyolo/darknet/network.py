@@ -17,7 +17,7 @@ from edgeyolo.darknet.cfg import MAX_WARNINGS, Cfg
 from edgeyolo.darknet.layers import AnchorHead, Detection, Layer, Shape
 from edgeyolo.darknet.layers.reader import SectionReader
 from edgeyolo.darknet.layers.registry import check_kind, layer_from_section
-from edgeyolo.darknet.training_keys import LAYER_KEYS, NET_KEYS
+from edgeyolo.darknet.training_keys import ALEXEYAB_KEYS, LAYER_KEYS, NET_KEYS
 from edgeyolo.errors import CfgError, ConfigError
 
 __all__ = ["Network", "Parameters", "network_from_cfg"]
@@ -37,8 +37,8 @@ class Network:
         source: The cfg it came from, a path or the name of a built-in architecture; for messages.
         input_shape: Channels, height, width of the network input.
         layers: In cfg order; ``layers[i].index == i``.
-        letter_box: The cfg's ``[net] letter_box``: AlexeyAB's Darknet letterboxes only where it is 1 and
-            stretches the picture otherwise; pjreddie's always letterboxes.
+        stretched: Why the Darknet of this cfg stretches a picture to the network input; empty where it
+            letterboxes. AlexeyAB's stretches unless ``[net] letter_box=1``; pjreddie's never does.
         warnings: What a user should be told of the cfg, each with file and line: options that nothing read,
             keys given twice.
     """
@@ -46,7 +46,7 @@ class Network:
     source: str
     input_shape: Shape
     layers: tuple[Layer, ...]
-    letter_box: bool = False
+    stretched: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -96,7 +96,7 @@ def network_from_cfg(cfg: Cfg, *, input_wh: tuple[int, int] | None = None) -> Ne
         check_kind(SectionReader(section, source=cfg.source, input_shape=nothing, layers=()))
     net = SectionReader(cfg.net, source=cfg.source, input_shape=nothing, layers=())
     input_shape = _input_shape(net)
-    letter_box = net.flag("letter_box")
+    stretched = _why_stretched(cfg, net)
     net.integer("batch", 1, at_least=1)
     net.integer("subdivisions", 1, at_least=1)
     warnings = [*cfg.warnings]
@@ -116,9 +116,25 @@ def network_from_cfg(cfg: Cfg, *, input_wh: tuple[int, int] | None = None) -> Ne
         source=cfg.source,
         input_shape=input_shape,
         layers=layers,
-        letter_box=letter_box,
+        stretched=stretched,
         warnings=tuple(warnings),
     )
+
+
+def _why_stretched(cfg: Cfg, net: SectionReader) -> str:
+    """Tell by which line of a cfg its Darknet stretches pictures, if it does.
+
+    Source:
+        ``resize_image`` against ``letterbox_image`` in ``test_detector`` (src/detector.c of AlexeyAB's
+        Darknet); ``test_detector`` (examples/detector.c of pjreddie's) has the latter only.
+    """
+    if net.text("letter_box") is not None:
+        return "" if net.flag("letter_box") else "letter_box=0"
+    for section in (cfg.net, *cfg.sections):
+        for option in section.options:
+            if option.key in ALEXEYAB_KEYS:
+                return f"line {option.line}, {option.key}, is AlexeyAB's, and no letter_box=1"
+    return ""
 
 
 def _input_shape(net: SectionReader) -> Shape:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edgeyolo.darknet.dialect import dialect_of
 from edgeyolo.darknet.emit import HEADS, GraphBuilder, emit_head, emit_layer
 from edgeyolo.darknet.layers import AnchorHead, Cost, Detection, Dropout, Layer
 from edgeyolo.darknet.network import Network, Parameters
 from edgeyolo.errors import ConfigError, GraphError, UnsupportedOpError
-from edgeyolo.spec import Head, ModelSpec, Preprocess
+from edgeyolo.spec import Head, ModelSpec, Preprocess, Resize
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["INPUT_NAME", "OPSETS", "class_count", "onnx_from_network"]
+__all__ = ["INPUT_NAME", "OPSETS", "DetectorResize", "class_count", "onnx_from_network"]
+
+DetectorResize = Literal["letterbox", "stretch"]
 
 INPUT_NAME = "images"
 OPSETS = range(13, 22)
@@ -38,6 +40,7 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
     outputs: str = "decoded",
     batch: int | None = 1,
     opset: int = 16,
+    resize: DetectorResize | None = None,
     provenance: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Write a network as ONNX, batch normalisation folded, heads decoded in the graph.
@@ -53,6 +56,7 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
         outputs: Detectors only.
         batch: Batch size, or None for a dynamic dimension called ``batch``.
         opset: 13 to 21.
+        resize: How pictures are fitted into a detector's input; None as the cfg's own Darknet does it.
         provenance: What the model was made from.
 
     Returns:
@@ -64,6 +68,7 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
         GraphError: The model would pass the 2 GB limit of an ONNX file.
     """
     _check_arguments(network, names, outputs, batch, opset)
+    _check_resize(network, resize)
     graph = GraphBuilder(source=network.source, opset=opset, batch=batch)
     dialect = dialect_of(network)
     tensors = {-1: graph.input(INPUT_NAME, network.input_shape)}
@@ -87,7 +92,7 @@ def onnx_from_network(  # noqa: PLR0913  one option of the command line each
         input_wh=_input_wh(network),
         batch=batch,
         names=tuple(names),
-        preprocess=_preprocess(network),
+        preprocess=_preprocess(network, resize),
         outputs="probabilities" if not heads else "raw" if outputs == "raw" else "decoded",
         heads=tuple(_head_spec(head, network, tensors[head.inputs[0]]) for head in heads),
         provenance={**(provenance or {}), "batch_norm": dialect.value},
@@ -232,25 +237,35 @@ def _head_spec(head: AnyHead, network: Network, tensor: str) -> Head:
     )
 
 
+def _check_resize(network: Network, resize: str | None) -> None:
+    if resize is not None and resize not in get_args(DetectorResize):
+        raise ConfigError(f"resize: letterbox or stretch expected, {resize!r} found", hint="--resize stretch")
+    if resize is not None and not network.heads:
+        raise ConfigError(
+            f"{network.source}: a classifier, whose pictures are cut to their middle; resize={resize} found",
+            hint="leave --resize out",
+        )
+
+
 def _input_wh(network: Network) -> tuple[int, int]:
     return network.input_shape.w, network.input_shape.h
 
 
-def _preprocess(network: Network) -> Preprocess:
-    """Give what Darknet does with a picture: letterbox for a detector, the middle for a classifier.
-
-    AlexeyAB's Darknet stretches a picture where the cfg has no ``letter_box=1``; the two differ little in
-    accuracy on usual pictures, and boxes that keep their proportions are what every other tool expects.
+def _preprocess(network: Network, resize: DetectorResize | None) -> Preprocess:
+    """Give what the cfg's own Darknet does with a picture, or what was asked for.
 
     Source:
-        ``letterbox_image``, ``center_crop_image`` (src/image.c).
+        ``letterbox_image``, ``center_crop_image`` (src/image.c); for the two Darknets' detectors
+        `edgeyolo.darknet.network.Network.stretched`.
     """
     channels = network.input_shape.c
     if channels not in (1, 3):
         raise UnsupportedOpError(
             f"{network.source}: [net] channels of 1 (gray) or 3 (colour) expected, {channels} found"
         )
-    resize: Literal["letterbox", "center_crop"] = "letterbox" if network.heads else "center_crop"
+    fitted: Resize = "center_crop"
+    if network.heads:
+        fitted = resize or ("stretch" if network.stretched else "letterbox")
     if channels == 1:
-        return Preprocess(resize=resize, channels="gray", mean=(0.0,), std=(1.0,))
-    return Preprocess(resize=resize)
+        return Preprocess(resize=fitted, channels="gray", mean=(0.0,), std=(1.0,))
+    return Preprocess(resize=fitted)

@@ -1,12 +1,13 @@
 """The options that only training, or only another runtime's memory and threads, reads.
 
 Owns the two lists of names that are known and change no result at inference, so that everything else that is
-not read can be told to the user. Source: src/parser.c of both Darknets.
+not read can be told to the user; and the list of those that only AlexeyAB's Darknet has, by which a cfg is
+known as one of his. Source: src/parser.c of both Darknets.
 """
 
 from __future__ import annotations
 
-__all__ = ["LAYER_KEYS", "NET_KEYS"]
+__all__ = ["ALEXEYAB_KEYS", "LAYER_KEYS", "NET_KEYS"]
 
 NET_KEYS = frozenset(
     [
@@ -153,5 +154,38 @@ LAYER_KEYS = frozenset(
         "type",
         "uc_normalizer",
         "wait_stream",
+    ]
+)
+
+ALEXEYAB_KEYS = frozenset(
+    [
+        "beta_nms",
+        "cls_normalizer",
+        "counters_per_class",
+        "cutmix",
+        "dropblock",
+        "dynamic_minibatch",
+        "ema_alpha",
+        "group_id",
+        "iou_loss",
+        "iou_normalizer",
+        "iou_thresh",
+        "iou_thresh_kind",
+        "label_smooth_eps",
+        "max_delta",
+        "mixup",
+        "mosaic",
+        "new_coords",
+        "nms_kind",
+        "obj_normalizer",
+        "objectness_smooth",
+        "optimized_memory",
+        "scale_x_y",
+        "share_index",
+        "stopbackward",
+        "track",
+        "uc_normalizer",
+        "weights_normalization",
+        "weights_type",
     ]
 )

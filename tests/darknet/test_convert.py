@@ -118,6 +118,15 @@ def test_graph_contract_and_metadata(tmp_path: Path) -> None:
     assert any("--names was not given" in line for line in lines)
 
 
+def test_how_pictures_are_fitted_can_be_asked_for(tmp_path: Path) -> None:
+    cfg = tiny(tmp_path)
+    convert(cfg, None, tmp_path / "m.onnx", ConvertOptions(resize="stretch", random_seed=0))
+    assert spec_of(load(tmp_path / "m.onnx")).preprocess.resize == "stretch"
+    with pytest.raises(ConfigError, match="a classifier, whose pictures are cut"):
+        convert("darknet19", None, tmp_path / "c.onnx", ConvertOptions(resize="stretch", random_seed=0))
+    assert not (tmp_path / "c.onnx").exists()
+
+
 def test_raw_outputs_are_the_heads_tensors(tmp_path: Path) -> None:
     cfg = tiny(tmp_path)
     convert(cfg, None, tmp_path / "m.onnx", ConvertOptions(outputs="raw", random_seed=0))

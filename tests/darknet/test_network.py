@@ -30,6 +30,23 @@ PUBLISHED = [
 
 
 @pytest.mark.needs("shared-data")
+@pytest.mark.parametrize(
+    ("net", "convolutional", "stretched"),
+    [
+        ("", "stopbackward=1", "line 7, stopbackward, is AlexeyAB's, and no letter_box=1"),
+        ("letter_box=1", "stopbackward=1", ""),
+        ("letter_box=0", "", "letter_box=0"),
+        ("", "", ""),
+    ],
+)
+def test_pictures_are_fitted_as_the_cfgs_own_darknet_does(
+    net: str, convolutional: str, stretched: str
+) -> None:
+    text = f"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\n{convolutional}"
+    text = text.replace("\n[conv", f"\n{net}\n[conv")
+    assert network_from_cfg(parse_cfg(text, source="a.cfg")).stretched == stretched
+
+
 @pytest.mark.parametrize(("name", "side", "parameters", "bflops"), PUBLISHED)
 def test_known_numbers(shared_data: Path, name: str, side: int, parameters: int, bflops: float) -> None:
     cfg = read_cfg(shared_data / "cfg" / f"{name}.cfg")
@@ -106,7 +123,7 @@ def test_options_that_nothing_reads_are_told_with_the_near_one() -> None:
 def test_unknown_net_options_and_letter_box() -> None:
     text = "[net]\nwidth=8\nheight=8\nchannels=1\nletter_box=1\nmomentum=0.9\nwdith=3\n[avgpool]"
     found = network_from_cfg(parse_cfg(text, source="a.cfg"))
-    assert found.letter_box
+    assert found.stretched == ""
     assert found.warnings == (
         "a.cfg:7: [net] wdith is no option that EdgeYOLO knows, and was not used; did you mean width?",
     )
