@@ -134,17 +134,17 @@ class Canvas:
 
 
 def draw_look(rng: np.random.Generator, around_bgr: npt.NDArray[np.float64]) -> Look:
-    """Choose colours that stand out from those around, and a finish."""
-    base = backdrop.colour(rng, saturation=(0.0, 1.0), value=(0.2, 1.0))
-    for _ in range(8):
-        if np.abs(base - around_bgr).max() > 80:
-            break
-        base = backdrop.colour(rng, saturation=(0.3, 1.0), value=(0.2, 1.0))
+    """Choose colours that stand out from those around, and a finish.
+
+    As many numbers are drawn whatever `around_bgr` is: pixels may differ by machine, what comes next may not.
+    """
+    choice = [backdrop.colour(rng, saturation=(0.1, 1.0), value=(0.2, 1.0)) for _ in range(8)]
+    base = next((colour for colour in choice if np.abs(colour - around_bgr).max() > 80), choice[-1])
     glow = 1 + rng.uniform(0.0, 0.4) * np.array([[1, 0.2], [-0.2, -1]])
     corners = (base * glow[:, :, None] + 20 * (glow[:, :, None] - 1)).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         corners = np.ascontiguousarray(corners[:, ::-1])
-    edge = base * (0.45 if base.mean() > 110 or rng.random() < 0.3 else 1.7)
+    edge = base * (0.45 if rng.random() < 0.3 or base.mean() > 110 else 1.7)
     blue, green, red = edge.clip(0, 255).astype(int).tolist()
     return Look(
         corners_bgr=corners,

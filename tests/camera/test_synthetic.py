@@ -22,15 +22,15 @@ SEEDS = range(100, 112)
 
 # The truth of seed 7, as made on x86-64 with NumPy 2.4 and OpenCV 5.0.
 SEED_7 = {
-    "names": ["cross", "ring", "ring", "ring", "heart", "cross", "ring"],
+    "names": ["cross", "heart", "triangle", "star", "triangle", "star", "moon"],
     "xyxy": [
         [271.8, 348.7, 358.8, 438.7],
-        [131.0, 40.1, 216.7, 117.6],
-        [258.7, 205.9, 313.1, 268.5],
-        [75.2, 121.7, 130.5, 169.3],
-        [309.4, 104.8, 355.6, 148.1],
-        [548.4, 330.8, 570.4, 355.8],
-        [390.4, 102.3, 410.1, 122.8],
+        [333.3, 134.9, 414.3, 210.2],
+        [497.2, 250.9, 544.5, 314.8],
+        [527.2, 0.0, 579.1, 39.6],
+        [547.6, 340.3, 595.6, 384.3],
+        [121.1, 232.2, 143.4, 254.8],
+        [182.5, 92.4, 200.9, 110.9],
     ],
 }
 
@@ -115,7 +115,8 @@ def test_pixels_change_where_the_box_says():
         x0, y0, x1, y1 = truth.xyxy[0]
         if min(x0, y0) < 3 or x1 > 637 or y1 > 477:
             continue
-        changed = np.abs(image.astype(int) - background).max(axis=2) > 24
+        # Noise is the same in both; a blurred edge reaches two pixels further.
+        changed = np.abs(image.astype(int) - background).max(axis=2) > 10
         left, top, right, bottom = bounds(changed)
         assert abs(left - x0) <= 2.5
         assert abs(top - y0) <= 2.5
