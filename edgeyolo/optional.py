@@ -58,6 +58,9 @@ def require(name: str, *, why: str) -> ModuleType:
             f"the package {name.split('.')[0]!r} is needed {why}, and is {found}", hint=_hint(name)
         ) from exc
     except ImportError as exc:
+        if isinstance(exc.__cause__, KeyboardInterrupt):
+            # Ctrl-C while a C extension initialises comes out of it as an ImportError.
+            raise KeyboardInterrupt from exc
         raise MissingDependencyError(
             f"the package {name.split('.')[0]!r} is needed {why}; it is installed but does not load: {exc}",
             hint=_load_hint(str(exc)) or _hint(name),

@@ -40,3 +40,12 @@ def test_a_library_that_does_not_load_is_told_from_an_absent_package(
     with pytest.raises(MissingDependencyError, match=r"does not load: libGL\.so\.1") as caught:
         require("needs_gl", why="to test this")
     assert "libgl1" in (caught.value.hint or "")
+
+
+def test_an_interrupt_inside_an_extension_stays_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        require("onnxruntime", why="to see")
