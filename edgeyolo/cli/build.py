@@ -26,17 +26,21 @@ def build(
         str, typer.Option(help="auto, tensorrt or onnxruntime; auto is TensorRT where a device answers.")
     ] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For int8: what calibrate wrote for this model.")
+    ] = None,
 ) -> None:
     """Build an engine and its sidecar, and prove that it loads here."""
-    from edgeyolo.build import build as build_engine
+    from edgeyolo.pipeline.build import BuildConfig, build_engine
 
-    info = build_engine(
-        model,
-        output,
+    config = BuildConfig(
+        model=model,
+        output=output,
         backend=cast("BackendChoice", backend),  # build() refuses a wrong word, and knows the right ones
         precision=cast("Precision", precision),
-        report=lambda line: typer.echo(line, err=True),
+        calibration=calibration,
     )
+    info = build_engine(config, report=lambda line: typer.echo(line, err=True))
     width, height = info.spec.input_wh
     typer.echo(
         f"{output}: {info.backend} {info.precision}, {info.spec.task} {width}x{height}, sidecar {output}.json"

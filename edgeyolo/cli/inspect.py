@@ -18,7 +18,7 @@ def _inspect(
     target: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a built-in name such as yolov3.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a cfg, weights, an ONNX model or an engine is."""
+    """Tell what a cfg, weights, an ONNX model, an engine, scales or a TensorRT cache is."""
     import json
 
     from edgeyolo.pipeline.inspect import inspect

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
-_KINDS = "a Darknet cfg, Darknet weights, an ONNX model, an engine or its sidecar"
+_KINDS = (
+    "a Darknet cfg, Darknet weights, an ONNX model, scales.json, a TensorRT calibration cache, "
+    "an engine or its sidecar"
+)
 _ONNX_START = b"\x08"  # protobuf: field 1, a varint; ModelProto.ir_version in every ONNX file
 _WEIGHTS_HEADER_BYTES = 20
 
@@ -37,14 +40,15 @@ def inspect(target: str) -> dict[str, Any]:
         target: A path, or a name such as ``yolov3``.
 
     Returns:
-        Plain JSON values: ``kind`` (``cfg``, ``weights``, ``onnx``, ``engine``) and ``name``, and then what
-        that kind has.
+        Plain JSON values: ``kind`` (``cfg``, ``weights``, ``onnx``, ``engine``, ``scales``, ``trt_cache``)
+        and ``name``, and then what that kind has.
 
     Raises:
         ConfigError: There is neither such a file nor such an architecture.
         ModelError: The file is none of the kinds, or one that is wrong.
         GraphError: An ONNX file that is none.
         EngineError: An engine without its sidecar, or with another's.
+        CalibrationError: A scales file or a calibration cache that is broken.
         MissingDependencyError: An ONNX file, and onnx is absent.
 
     Examples:
@@ -52,6 +56,7 @@ def inspect(target: str) -> dict[str, Any]:
         >>> facts["kind"], facts["input"], facts["parameters"], round(facts["gflops"], 2)
         ('cfg', [3, 256, 256], 41645640, 18.57)
     """
+    from edgeyolo.pipeline.inspect_calibration import facts_of_calibration
     from edgeyolo.sidecar import sidecar_path
 
     path = Path(target)
@@ -65,6 +70,8 @@ def inspect(target: str) -> dict[str, Any]:
         head = file.read(4096)
     if path.suffix == ".json" and path.with_suffix("").is_file():
         return _engine(path.with_suffix(""))
+    if (facts := facts_of_calibration(path, head)) is not None:
+        return facts
     if _looks_like_cfg(head):
         return _cfg(path)
     if head.startswith(_ONNX_START) or path.suffix == ".onnx":

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from edgeyolo.pipeline.inspect_calibration import lines_of_cache, lines_of_scales
+
 __all__ = ["lines_from_facts"]
 
 Facts = Mapping[str, Any]
@@ -25,7 +27,14 @@ def lines_from_facts(facts: Facts) -> Iterator[str]:
         Lines without their ends.
     """
     yield f"{facts['name']}: {facts['what']}"
-    yield from {"cfg": _cfg, "weights": _weights, "onnx": _onnx, "engine": _engine}[facts["kind"]](facts)
+    yield from {
+        "cfg": _cfg,
+        "weights": _weights,
+        "onnx": _onnx,
+        "engine": _engine,
+        "scales": lines_of_scales,
+        "trt_cache": lines_of_cache,
+    }[facts["kind"]](facts)
 
 
 def _cfg(facts: Facts) -> Iterator[str]:

@@ -1,0 +1,215 @@
+"""What ``edgeyolo calibrate`` does: a model and your pictures become scales, an INT8 graph and a report.
+
+Owns the order of the stages, the join of their results, and that the output folder gets all files or none.
+Every figure comes from a stage; the page is put together in ``calibrate_page``.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from edgeyolo.calibrate.check import Checked, Movement, advice_on_count, check
+from edgeyolo.calibrate.choice import Choice, choice_by_method, choice_from_cache
+from edgeyolo.calibrate.collect import Statistics, collect, taps_for
+from edgeyolo.calibrate.feed import Feed
+from edgeyolo.calibrate.gather import gather
+from edgeyolo.calibrate.growth import collect_growing
+from edgeyolo.calibrate.manifest import Manifest
+from edgeyolo.calibrate.report import report_html
+from edgeyolo.calibrate.trt_cache import cache_from_amax, match, read_trt_cache, version_number
+from edgeyolo.errors import GraphError
+from edgeyolo.files import sha256_of, whole_folder, write_text
+from edgeyolo.graph.onnx_file import read_onnx, write_onnx
+from edgeyolo.machine import versions_here
+from edgeyolo.optional import require
+from edgeyolo.pipeline.calibrate_page import page_of
+from edgeyolo.pipeline.calibration import CalibrateConfig, Calibration
+from edgeyolo.pipeline.compare import FLOOR, compare_detectors
+from edgeyolo.pipeline.steps import Steps
+from edgeyolo.pipeline.trial import trial_detector
+from edgeyolo.qdq import GraphView, int8_model, quant_plan
+from edgeyolo.scales import Provenance, Scales, preprocess_sha256
+from edgeyolo.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["calibrate"]
+
+# Pictures that float and INT8 model are compared on at the end: enough for a figure, few enough for YOLOv3 on
+# a laptop, where one picture through both takes a second or two.
+_JUDGED = 48
+
+
+def calibrate(config: CalibrateConfig) -> Calibration:
+    """Calibrate a model and write the results, all files or none.
+
+    Returns:
+        What was found. `Calibration.passed` tells whether the target was met; the files are written either
+        way, so that the report can be read.
+
+    Raises:
+        CalibrationError: The pictures, the cache or the activations give no scales.
+        GraphError: The model cannot be taken; it is quantised already, for example.
+        ConfigError: An option has no meaning for this model.
+        OutputError: The folder cannot be written.
+    """
+    with _sigterm_as_interrupt(), whole_folder(config.output) as folder:
+        job = _Job(config)
+        result = job.run()
+        job.write(folder, result)
+    return result
+
+
+class _Job:
+    """One calibration: the model, and what is learnt about it step by step."""
+
+    def __init__(self, config: CalibrateConfig) -> None:
+        self._start_s = time.monotonic()
+        self._config = config
+        self._steps = Steps(shown=config.progress)
+        self._model = read_onnx(config.model)
+        self._model_sha256 = sha256_of(config.model)
+        self._spec = _spec_of(self._model.metadata_props, config.model)
+        self._view = GraphView(self._model)
+        self._plan = quant_plan(self._view)
+
+    def run(self) -> Calibration:
+        """Do all but the writing."""
+        checked = self._pictures()
+        if self._config.from_cache is not None:
+            choice, statistics, moved = self._from_cache(self._config.from_cache), None, None
+        else:
+            assert checked is not None  # CalibrateConfig demands pictures where there is no cache
+            statistics, moved = self._collected(checked.manifest)
+            choice = self._chosen(checked.manifest, statistics)
+        result = Calibration(
+            config=self._config,
+            plan=self._plan,
+            spec=self._spec,
+            choice=choice,
+            checked=checked,
+            statistics=statistics,
+            movement=moved,
+        )
+        if checked is not None and (self._spec.task, self._spec.outputs) == ("detect", "decoded"):
+            result = self._judged(result, checked.manifest)
+        return result.after(time.monotonic() - self._start_s)
+
+    def write(self, folder: Path, result: Calibration) -> None:
+        """Write every file of the output folder."""
+        scales = result.choice.scales
+        scales.write(folder / "scales.json")
+        write_onnx(self._int8(scales), folder / "model.int8.onnx")
+        amax = {name: scale.amax for name, scale in {**scales.tensors, **scales.plain}.items()}
+        version = version_number(self._config.trt_version)
+        cache_from_amax(amax, version=version).write(folder / "tensorrt.cache")
+        manifest = result.checked.manifest if result.checked is not None else Manifest(Path(), ())
+        manifest.write(folder / "manifest.txt")
+        write_text(folder / "report.html", report_html(page_of(result)))
+
+    def _pictures(self) -> Checked | None:
+        if self._config.images is None:
+            return None
+        self._steps.begin("checking pictures")
+        gathered = gather(self._config.images, every=self._config.every)
+        checked = check(gathered, limit=self._config.limit, progress=self._steps)
+        self._steps.end()
+        if self._config.from_cache is None:
+            advice = advice_on_count(len(checked.manifest), self._config.method)
+            self._steps.say(advice or f"{len(checked.manifest)} pictures")
+        return checked
+
+    def _collected(self, manifest: Manifest) -> tuple[Statistics, Movement | None]:
+        taps = taps_for(self._view, self._plan)
+        done = 0
+
+        def collect_part(part: Manifest) -> Statistics:
+            nonlocal done
+            before = done
+            feed = Feed(part, self._spec.preprocess, self._spec.input_wh)
+            found = collect(self._model, taps, feed, progress=lambda count: self._steps(before + count))
+            done += found.images
+            return found
+
+        self._steps.begin("collecting activations", len(manifest))
+        statistics, moved = collect_growing(manifest, self._plan, collect_part)
+        self._steps.end()
+        return statistics, moved
+
+    def _chosen(self, manifest: Manifest, statistics: Statistics) -> Choice:
+        provenance = self._provenance(manifest.fingerprint, statistics.images, self._config.method)
+        if self._config.method == "auto":
+            raise NotImplementedError
+        return choice_by_method(self._plan, statistics, self._config.method, provenance)
+
+    def _from_cache(self, path: Path) -> Choice:
+        cache = read_trt_cache(path)
+        wanted = [tensor for group in self._plan.groups for tensor in group]
+        method = f"cache of TensorRT {cache.release}"
+        return choice_from_cache(
+            self._plan, match(cache, wanted), self._provenance("", 0, method), name=path.name
+        )
+
+    def _provenance(self, manifest_sha256: str, images: int, method: str) -> Provenance:
+        ort = require("onnxruntime", why="to run the model over the calibration pictures")
+        return Provenance(
+            model_sha256=self._model_sha256,
+            preprocess_sha256=preprocess_sha256(self._spec.preprocess),
+            manifest_sha256=manifest_sha256,
+            images=images,
+            method=method,
+            versions={**versions_here(), "onnxruntime": ort.__version__},
+        )
+
+    def _int8(self, scales: Scales) -> onnx.ModelProto:
+        return int8_model(self._model, scales, self._config.target, plan=self._plan)
+
+    def _judged(self, result: Calibration, manifest: Manifest) -> Calibration:
+        """Run the float and the INT8 model over some pictures and compare what they find."""
+        judged = Manifest.of(manifest.root, manifest.ranked()[-_JUDGED:])
+        self._steps.begin("comparing FP32 with INT8", len(judged))
+        fuse = self._config.target == "onnxruntime"
+        int8 = self._int8(result.choice.scales)
+        with (
+            trial_detector(self._model, self._spec, precision="fp32", fuse=True, conf=FLOOR) as one,
+            trial_detector(int8, self._spec, precision="int8", fuse=fuse, conf=FLOOR) as other,
+        ):
+            pairs, agreement = compare_detectors(one, other, judged, progress=self._steps)
+        self._steps.end()
+        return result.with_agreement(judged, pairs, agreement)
+
+
+def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> ModelSpec:
+    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in metadata})
+    if spec is None:
+        raise GraphError(
+            f"{path}: edgeyolo.* metadata (class names, preprocess, outputs) expected, none found: without "
+            "it nobody knows how pictures become its input",
+            hint="edgeyolo convert MODEL.cfg MODEL.weights -o MODEL.onnx",
+        )
+    return spec
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, through every ``finally``: nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,206 @@
+"""What a calibration is asked for, and what it gave: types between the work, the page and the command.
+
+Owns the two dataclasses and their text. Refuses to do anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edgeyolo.calibrate.check import Checked, Movement
+from edgeyolo.calibrate.choice import Choice
+from edgeyolo.calibrate.collect import Statistics
+from edgeyolo.calibrate.manifest import Manifest
+from edgeyolo.calibrate.trt_cache import version_number
+from edgeyolo.errors import ConfigError
+from edgeyolo.evaluate.compare import Agreement, Pair
+from edgeyolo.qdq import QuantPlan
+from edgeyolo.qdq.insert import int8_layers
+from edgeyolo.spec import ModelSpec
+
+__all__ = ["CalibrateConfig", "Calibration", "Method", "Target"]
+
+Method = Literal["auto", "entropy", "mse", "percentile", "minmax"]
+Target = Literal["tensorrt", "onnxruntime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig:
+    """What to calibrate, with what, how.
+
+    Args:
+        model: A float ONNX model with EdgeYOLO's metadata.
+        images: Pictures in any form that `edgeyolo.calibrate.gather.gather` takes; None only with
+            `from_cache`.
+        output: Folder for the results.
+        method: How scales are chosen.
+        limit: At most so many pictures, spread over all.
+        every: Every n-th frame of a video.
+        target: Whose placement ``model.int8.onnx`` has.
+        target_agreement: Least agreement with the float model, 0..1.
+        max_float_macs: Largest share of the multiply-adds that may stay float, 0..1.
+        trt_version: TensorRT version in the header of ``tensorrt.cache``.
+        from_cache: Take the scales of this calibration cache instead of choosing any.
+        progress: Whether to tell on stderr how far it is.
+    """
+
+    model: Path
+    images: str | None
+    output: Path
+    method: Method = "auto"
+    limit: int | None = None
+    every: int | None = None
+    target: Target = "tensorrt"
+    target_agreement: float = 0.95
+    max_float_macs: float = 0.05
+    trt_version: str = "8601"
+    from_cache: Path | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("method", self.method, Method), ("target", self.target, Target)):
+            if value not in get_args(allowed):
+                raise ConfigError(
+                    f"--{name}: one of {', '.join(get_args(allowed))} expected, {value!r} found"
+                )
+        for name, share in (
+            ("target-agreement", self.target_agreement),
+            ("max-float-macs", self.max_float_macs),
+        ):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"--{name}: 0..1 expected, {share} found")
+        if self.images is None and self.from_cache is None:
+            raise ConfigError("IMAGES: your pictures expected, none found; only --from-cache goes without")
+        version_number(self.trt_version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a calibration gave.
+
+    Args:
+        config: What was asked for.
+        plan: Layers and tensors of the model.
+        spec: The model.
+        choice: The scales and how they were chosen.
+        checked: The pictures; None without.
+        statistics: What was collected; None with scales from a cache.
+        movement: Whether more pictures would still move the scales; None where it is not known.
+        judged: Pictures that both models were compared on.
+        pairs: What both models said of them.
+        agreement: How far they agree; None where they were not compared.
+        seconds: Seconds of the whole work.
+    """
+
+    config: CalibrateConfig
+    plan: QuantPlan
+    spec: ModelSpec
+    choice: Choice
+    checked: Checked | None
+    statistics: Statistics | None
+    movement: Movement | None
+    judged: Manifest | None = None
+    pairs: tuple[Pair, ...] = ()
+    agreement: Agreement | None = None
+    seconds: float = 0.0
+
+    def after(self, seconds: float) -> Calibration:
+        """Give the same with the time that it took."""
+        return dataclasses.replace(self, seconds=seconds)
+
+    def with_agreement(self, judged: Manifest, pairs: tuple[Pair, ...], agreement: Agreement) -> Calibration:
+        """Give the same with the comparison of both models."""
+        return dataclasses.replace(self, judged=judged, pairs=pairs, agreement=agreement)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target agreement was met; true where it could not be measured."""
+        return self.agreement is None or self.agreement.agreement >= self.config.target_agreement
+
+    @property
+    def int8_macs(self) -> float:
+        """Share of the multiply-adds that is INT8 on the target, 0..1."""
+        layers = int8_layers(self.plan, self.config.target, self.choice.scales)
+        return sum(layer.macs for layer in layers) / (self.plan.macs or 1)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of what was written into the folder."""
+        return ("scales.json", "model.int8.onnx", "tensorrt.cache", "report.html", "manifest.txt")
+
+    @property
+    def build_command(self) -> Sequence[str]:
+        """The command that comes next, as words."""
+        engine = str(self.config.model.with_suffix(".int8.engine"))
+        words = ["edgeyolo", "build", str(self.config.model), "-o", engine, "--precision", "int8"]
+        return [*words, "--calibration", str(self.config.output)]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence on the target."""
+        wanted = self.config.target_agreement
+        if self.agreement is None:
+            why = (
+                "without pictures"
+                if self.judged is None and self.checked is None
+                else "only decoded boxes are"
+            )
+            return f"Agreement with FP32 was not measured: {why} compared."
+        found = self.agreement.agreement
+        if self.passed:
+            return f"Met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for."
+        return (
+            f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. "
+            "More or more typical pictures, a larger --max-float-macs, or a lower --target-agreement."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        agreement = self.agreement
+        return {
+            "model": str(self.config.model),
+            "output": str(self.config.output),
+            "method": self.choice.scales.provenance.method,
+            "target": self.config.target,
+            "passed": self.passed,
+            "agreement": agreement and agreement.agreement,
+            "target_agreement": self.config.target_agreement,
+            "pseudo_map": None
+            if agreement is None or math.isnan(agreement.pseudo_map)
+            else agreement.pseudo_map,
+            "int8_macs": self.int8_macs,
+            "layers": len(self.plan.layers),
+            "float_layers": dict(self.choice.scales.float_layers),
+            "images": len(self.checked.manifest) if self.checked else 0,
+            "findings": [dataclasses.asdict(f) for f in self.checked.findings] if self.checked else [],
+            "movement": self.movement and dataclasses.asdict(self.movement),
+            "unmatched": list(self.choice.unmatched),
+            "seconds": self.seconds,
+            "files": [str(self.config.output / name) for name in self.files],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Give the result as text."""
+        scales = self.choice.scales
+        yield self.verdict
+        yield (
+            f"INT8: {self.int8_macs:.1%} of the multiply-adds, {len(scales.float_layers)} of "
+            f"{len(self.plan.layers)} layers left in float"
+        )
+        yield from (f"  float: {name}: {why}" for name, why in scales.float_layers.items())
+        if self.movement is not None:
+            yield str(self.movement)
+        if self.choice.unmatched:
+            yield f"{len(self.choice.unmatched)} names of the cache are not in this model:"
+            yield from (f"  {name}" for name in self.choice.unmatched)
+        if self.checked is not None and self.checked.findings:
+            counts = sorted({finding.kind for finding in self.checked.findings})
+            yield "pictures: " + ", ".join(
+                f"{self.checked.count(kind)} {kind.replace('_', ' ')}" for kind in counts
+            )
+        yield f"{self.config.output}: {', '.join(self.files)}"

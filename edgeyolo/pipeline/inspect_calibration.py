@@ -1,0 +1,99 @@
+"""What a scales file and a TensorRT calibration cache are: facts and lines for ``edgeyolo inspect``.
+
+Owns the facts of these two kinds; recognising them is here too, because only their content tells. Refuses
+to judge whether the scales are good ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeyolo.calibrate.trt_cache import is_trt_cache, read_trt_cache
+from edgeyolo.scales import read_scales
+
+__all__ = ["facts_of_calibration", "lines_of_cache", "lines_of_scales"]
+
+_MANY = 12
+
+
+def facts_of_calibration(path: Path, head: bytes) -> dict[str, Any] | None:
+    """Tell a scales file or a calibration cache.
+
+    Args:
+        path: The file.
+        head: Its first bytes, a few thousand.
+
+    Returns:
+        Plain JSON values; None where it is neither.
+
+    Raises:
+        CalibrationError: It is one of them, and broken.
+    """
+    if is_trt_cache(head):
+        return _cache(path)
+    if head.lstrip().startswith(b"{") and b'"manifest_sha256"' in head:
+        return _scales(path)
+    return None
+
+
+def _cache(path: Path) -> dict[str, Any]:
+    cache = read_trt_cache(path)
+    return {
+        "kind": "trt_cache",
+        "name": str(path),
+        "what": "a TensorRT calibration cache",
+        "tensorrt": cache.release,
+        "version": cache.version,
+        "algorithm": cache.algorithm,
+        "tensors": {name: {"scale": scale, "amax": cache.amax[name]} for name, scale in cache.scales.items()},
+    }
+
+
+def _scales(path: Path) -> dict[str, Any]:
+    scales = read_scales(path)
+    return {"kind": "scales", "name": str(path), "what": "INT8 scales", **dataclasses.asdict(scales)}
+
+
+def lines_of_cache(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Lay out the facts of a cache."""
+    tensors = facts["tensors"]
+    dead = [name for name, entry in tensors.items() if entry["scale"] == 0]
+    shared = len(tensors) - len({entry["scale"] for entry in tensors.values()})
+    yield f"written by   TensorRT {facts['tensorrt']} ({facts['version']}), {facts['algorithm']}"
+    yield f"tensors      {len(tensors)}, {shared} with the scale of another (TensorRT 11 reads no cache)"
+    if dead:
+        yield f"dead         {len(dead)} with scale 0: {', '.join(dead[:_MANY])}"
+    yield from _amax_lines({name: entry["amax"] for name, entry in tensors.items()})
+
+
+def lines_of_scales(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Lay out the facts of a scales file."""
+    made = facts["provenance"]
+    yield f"method       {made['method']}, {made['images']} pictures"
+    for key in ("model", "preprocess", "manifest"):
+        yield f"{key:12} sha256 {made[key + '_sha256'] or 'none: the scales were not made from pictures'}"
+    yield from (f"versions     {name}: {value}" for name, value in made["versions"].items())
+    methods = Counter(entry["method"] for entry in facts["tensors"].values())
+    chosen = ", ".join(f"{count} by {method}" for method, count in methods.most_common())
+    yield f"tensors      {len(facts['tensors'])}: {chosen}"
+    for key, words in (
+        ("weight_amax", "layers with clipped weights"),
+        ("channel_factors", "tensors equalised across layers"),
+        ("bias_shift", "layers with a corrected bias"),
+    ):
+        if facts[key]:
+            yield f"{key:12} {len(facts[key])} {words}"
+    for name, why in facts["float_layers"].items():
+        yield f"float        {name}: {why}"
+    yield from _amax_lines({name: entry["amax"] for name, entry in facts["tensors"].items()})
+
+
+def _amax_lines(amax: Mapping[str, float]) -> Iterator[str]:
+    shown = list(amax.items())[:_MANY]
+    yield from (f"amax         {value:<12.6g} {name}" for name, value in shown)
+    if len(amax) > len(shown):
+        yield f"             and {len(amax) - len(shown)} more: --json has all"

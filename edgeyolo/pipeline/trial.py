@@ -1,0 +1,104 @@
+"""A model that is tried before it is an engine: a graph in memory, run by the detector that runs engines.
+
+Owns the session for such a trial. A graph placed for TensorRT is computed as TensorRT would: each Q/DQ pair
+rounds, everything between is float32. ONNX Runtime would fuse its pairs into integer kernels otherwise, and
+on processors without VNNI those saturate, which says nothing of a Jetson.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeyolo.errors import EngineError, GraphError
+from edgeyolo.optional import require
+from edgeyolo.runtime import Detector
+from edgeyolo.sidecar import EngineInfo
+from edgeyolo.spec import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+__all__ = ["TrialEngine", "trial_detector"]
+
+_ERRORS_ONLY = 3
+
+
+class TrialEngine:
+    """An `edgeyolo.runtime.Engine` of one slot over a graph in memory.
+
+    Args:
+        model: The graph.
+        spec: What it is.
+        precision: What its results stand for.
+        fuse: Whether ONNX Runtime may use its integer kernels.
+
+    Raises:
+        GraphError: ONNX Runtime refuses the graph.
+    """
+
+    slots = 1
+
+    def __init__(self, model: onnx.ModelProto, spec: ModelSpec, *, precision: Precision, fuse: bool) -> None:
+        ort = require("onnxruntime", why="to try the INT8 model")
+        options = ort.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        if not fuse:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        try:
+            self._session: Any = ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as exc:  # ONNX Runtime's errors share no base but Exception
+            raise GraphError(
+                f"ONNX Runtime {ort.__version__} does not load the {precision} model: {exc}"
+            ) from exc
+        self._names = [output.name for output in self._session.get_outputs()]
+        self.batch = spec.batch or 1
+        width, height = spec.input_wh
+        channels = 1 if spec.preprocess.channels == "gray" else 3
+        self._input = np.zeros((self.batch, channels, height, width), np.float32)
+        self._info = EngineInfo(
+            backend="onnxruntime", precision=precision, spec=spec, inputs=(), outputs=(), engine_sha256="",
+            made_from={}, versions={}, machine={}, built_at="", command="",
+        )  # fmt: skip
+
+    @property
+    def info(self) -> EngineInfo:
+        """The model's spec; nothing of a file."""
+        return self._info
+
+    def input(self, slot: int) -> npt.NDArray[np.float32]:
+        """Give the input, shape ``(batch, C, H, W)``."""
+        return self._input
+
+    def infer(self, slot: int, *, batch: int | None = None) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Run the graph."""
+        try:
+            outputs = self._session.run(self._names, {self._info.spec.input_name: self._input})
+        except Exception as exc:  # ONNX Runtime's errors share no base but Exception
+            raise EngineError(f"ONNX Runtime failed on the {self._info.precision} model: {exc}") from exc
+        return dict(zip(self._names, outputs, strict=True))
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
+
+    def __enter__(self) -> TrialEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def trial_detector(
+    model: onnx.ModelProto, spec: ModelSpec, *, precision: Precision, fuse: bool, conf: float
+) -> Detector:
+    """Open a detector on a graph in memory; see `TrialEngine`."""
+    return Detector(TrialEngine(model, spec, precision=precision, fuse=fuse), conf=conf, multi_label=False)

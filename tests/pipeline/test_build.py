@@ -1,0 +1,127 @@
+"""One calibration serves a backend: the INT8 engine, its sidecar, and the truth about its speed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeyolo.errors import CalibrationError, ConfigError, StaleScalesError
+from edgeyolo.files import sha256_of
+from edgeyolo.pipeline.build import BuildConfig, Speed, build_engine
+from edgeyolo.pipeline.calibrate import calibrate
+from edgeyolo.pipeline.calibration import CalibrateConfig
+from edgeyolo.runtime import Detector
+from edgeyolo.sidecar import read_sidecar
+from tests.calibrate.pictures import folder_of, scene
+from tests.calibrate.tiny_detector import write_detector
+from tests.command import edgeyolo
+
+pytestmark = pytest.mark.needs("onnx", "onnxruntime", "opencv")
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``m.onnx`` and, for it, ``out/``."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    model = write_detector(folder / "m.onnx")
+    images = str(folder_of(folder / "images", 8))
+    calibrate(
+        CalibrateConfig(model=model, images=images, output=folder / "out", method="mse", target_agreement=0)
+    )
+    return folder
+
+
+@pytest.mark.parametrize("given", ["out", "out/scales.json"])
+def test_scales_become_an_engine_that_finds_the_same_boxes(
+    calibrated: Path, tmp_path: Path, given: str
+) -> None:
+    model = calibrated / "m.onnx"
+    said: list[str] = []
+    config = BuildConfig(
+        model=model,
+        output=tmp_path / "int8.engine",
+        backend="onnxruntime",
+        precision="int8",
+        calibration=calibrated / given,
+    )
+    info = build_engine(config, report=said.append)
+    assert info == read_sidecar(tmp_path / "int8.engine")
+    assert info.precision == "int8"
+    assert info.made_from == {
+        "onnx": sha256_of(model),
+        "scales": sha256_of(calibrated / "out" / "scales.json"),
+    }
+    assert f"--calibration {calibrated / given}" in info.command
+    assert info.extra["speed_at_build"].keys() == {"int8_ms", "fp32_ms"}
+    assert any("FASTER" in line.upper() or "SLOWER" in line for line in said)
+    build_engine(BuildConfig(model=model, output=tmp_path / "fp32.engine"))
+    with Detector(tmp_path / "int8.engine") as int8, Detector(tmp_path / "fp32.engine") as fp32:
+        image = scene(99)
+        one, other = int8(image), fp32(image)
+    assert abs(len(one) - len(other)) <= 0.2 * len(other)
+    assert len(other) > 5
+
+
+def test_integer_kernels_are_used(calibrated: Path, tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    config = BuildConfig(
+        model=calibrated / "m.onnx", output=tmp_path / "e", precision="int8", calibration=calibrated / "out"
+    )
+    build_engine(config)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(tmp_path / "e"), options, providers=["CPUExecutionProvider"])
+    ops = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert ops.count("QLinearConv") >= 3
+
+
+def test_scales_of_another_model_or_preprocess_are_refused_by_field(calibrated: Path, tmp_path: Path) -> None:
+    other = write_detector(tmp_path / "other.onnx", poison=0.1)
+    config = BuildConfig(
+        model=other, output=tmp_path / "e.engine", precision="int8", calibration=calibrated / "out"
+    )
+    with pytest.raises(StaleScalesError, match="model_sha256"):
+        build_engine(config)
+    scales = json.loads((calibrated / "out" / "scales.json").read_text())
+    scales["provenance"]["preprocess_sha256"] = "00" * 32
+    (tmp_path / "scales.json").write_text(json.dumps(scales))
+    with pytest.raises(StaleScalesError, match="preprocess"):
+        build_engine(
+            BuildConfig(
+                model=calibrated / "m.onnx",
+                output=tmp_path / "e.engine",
+                precision="int8",
+                calibration=tmp_path / "scales.json",
+            )
+        )
+    assert not (tmp_path / "e.engine").exists()
+
+
+def test_the_command(calibrated: Path, tmp_path: Path) -> None:
+    words = ["build", calibrated / "m.onnx", "-o", tmp_path / "e.engine", "--precision", "int8"]
+    done = edgeyolo(*words, "--calibration", calibrated / "out")
+    assert done.returncode == 0, done.stderr
+    assert "int8" in done.stdout
+    assert "INT8 is" in done.stderr
+    assert edgeyolo(*words, "--calibration", tmp_path / "none").returncode == 2
+    wrong = edgeyolo(
+        "build", calibrated / "m.onnx", "-o", tmp_path / "f.engine", "--calibration", calibrated / "out"
+    )
+    assert wrong.returncode == 2
+    assert "--precision int8" in wrong.stderr
+
+
+def test_mistakes_and_words() -> None:
+    with pytest.raises(ConfigError, match="goes with --precision int8"):
+        BuildConfig(model=Path("m"), output=Path("e"), calibration=Path("out"))
+    with pytest.raises(CalibrationError, match=r"a folder with scales\.json"):
+        build_engine(
+            BuildConfig(model=Path("m"), output=Path("e"), precision="int8", calibration=Path("/nowhere"))
+        )
+    assert "1.50 times faster" in str(Speed(int8_ms=2.0, fp32_ms=3.0))
+    slow = str(Speed(int8_ms=3.0, fp32_ms=1.5))
+    assert "2.00 times SLOWER" in slow
+    assert "--precision fp32" in slow

@@ -1,0 +1,281 @@
+"""From a model and a folder to scales, graph, cache, manifest and report: all of it, or none."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeyolo.calibrate.gather import gather
+from edgeyolo.calibrate.manifest import read_manifest
+from edgeyolo.calibrate.trt_cache import read_trt_cache
+from edgeyolo.errors import (
+    CalibrationError,
+    ConfigError,
+    DeadTensorError,
+    EdgeYoloError,
+    EmptyManifestError,
+    GraphError,
+)
+from edgeyolo.files import sha256_of
+from edgeyolo.pipeline.calibrate import calibrate
+from edgeyolo.pipeline.calibration import CalibrateConfig, Calibration
+from edgeyolo.scales import preprocess_sha256, read_scales
+from tests.calibrate.pictures import folder_of, scene, video, write
+from tests.calibrate.tiny_detector import SPEC, write_detector
+from tests.command import COMMAND, edgeyolo
+
+pytestmark = pytest.mark.needs("onnx", "onnxruntime", "opencv")
+
+FILES = {"scales.json", "model.int8.onnx", "tensorrt.cache", "report.html", "manifest.txt"}
+METHODS = ("minmax", "percentile", "entropy", "mse")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_detector(tmp_path / "m.onnx")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return folder_of(tmp_path / "images", 12, (80, 60))
+
+
+def run(model: Path, images: Path | None, **options: object) -> Calibration:
+    options = {"output": model.parent / "out", "method": "mse", "target_agreement": 0.5} | options
+    return calibrate(CalibrateConfig(model=model, images=images and str(images), **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_file_is_there_and_says_what_it_was_made_from(model: Path, images: Path, method: str) -> None:
+    import onnx
+
+    found = run(model, images, method=method)
+    out = model.parent / "out"
+    assert {path.name for path in out.iterdir()} == FILES
+    scales = read_scales(out / "scales.json")
+    manifest = read_manifest(out / "manifest.txt", root=images)
+    assert manifest.items == gather(str(images)).manifest.items
+    made = scales.provenance
+    assert (made.model_sha256, made.images, made.method) == (sha256_of(model), 12, method)
+    assert made.manifest_sha256 == manifest.fingerprint == sha256_of(out / "manifest.txt")
+    assert made.preprocess_sha256 == preprocess_sha256(SPEC.preprocess)
+    onnx.checker.check_model(onnx.load(out / "model.int8.onnx"))
+    cache = read_trt_cache(out / "tensorrt.cache")
+    assert cache.version == 8601
+    for name, scale in scales.tensors.items():
+        assert cache.amax[name] == pytest.approx(scale.amax, rel=1e-6)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert found.verdict in page
+    assert found.agreement is not None
+    assert 0.5 <= found.agreement.agreement <= 1
+    assert found.agreement.matched > 20  # a comparison of something
+
+
+def test_the_range_of_the_input_is_that_of_the_pictures(model: Path, images: Path) -> None:
+    write(images / "white.png", np.full((60, 80, 3), 255, np.uint8) - scene(1, (80, 60)) // 8)
+    scales = run(model, images, method="minmax").choice.scales
+    assert 0.9 < scales.tensors["images"].amax <= 1.001
+    assert scales.tensors["sum"].amax == scales.tensors["pooled"].amax  # a MaxPool shares
+
+
+def test_two_runs_write_the_same_scales(model: Path, images: Path) -> None:
+    one = run(model, images, output=model.parent / "one")
+    two = run(model, images, output=model.parent / "two")
+    for name in ("scales.json", "tensorrt.cache", "manifest.txt", "model.int8.onnx"):
+        assert (one.config.output / name).read_bytes() == (two.config.output / name).read_bytes()
+
+
+def test_the_order_and_the_names_of_pictures_do_not_matter(model: Path, images: Path) -> None:
+    one = run(model, images).choice.scales
+    for n, path in enumerate(sorted(images.iterdir(), reverse=True)):
+        path.rename(images / f"renamed{n:02d}.png")
+    assert run(model, images).choice.scales.tensors == one.tensors
+
+
+def test_half_and_all_of_the_pictures_are_compared(model: Path, images: Path) -> None:
+    moved = run(model, images).movement
+    assert moved is not None
+    assert (moved.images_from, moved.images_to) == (6, 12)
+    assert 0 < moved.p95 < 1
+
+
+def test_a_video_and_a_limit(model: Path, tmp_path: Path) -> None:
+    found = run(model, video(tmp_path / "v.avi", 30), every=2, limit=8)
+    assert found.checked is not None
+    assert len(found.checked.manifest) == 8
+    assert "v.avi#" in (tmp_path / "out" / "manifest.txt").read_text()
+
+
+def test_a_cache_becomes_scales_and_what_does_not_match_is_listed(model: Path, images: Path) -> None:
+    first = run(model, images)
+    text = (first.config.output / "tensorrt.cache").read_text()
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("third"))
+    cache = model.parent / "their.cache"
+    cache.write_text(
+        text.replace("8601", "7103") + "\nnot_ours: 3c010a14\n(Unnamed Layer* 4) [X]_output_0: 0\n"
+    )
+    second = run(model, images, output=model.parent / "again", from_cache=cache, trt_version="10.3.0")
+    for name, scale in second.choice.scales.tensors.items():
+        assert scale.amax == pytest.approx(first.choice.scales.tensors[name].amax, rel=1e-6)
+    assert second.choice.unmatched == ("not_ours", "(Unnamed Layer* 4) [X]_output_0")
+    assert read_trt_cache(second.config.output / "tensorrt.cache").version == 100300
+    alone = run(model, None, output=model.parent / "alone", from_cache=cache)
+    assert alone.agreement is None
+    assert alone.passed
+    assert {path.name for path in alone.config.output.iterdir()} == FILES
+    assert alone.choice.scales.tensors == second.choice.scales.tensors
+
+
+def test_a_cache_of_another_model_is_refused(model: Path) -> None:
+    (model.parent / "c").write_text("TRT-8601-EntropyCalibration2\nx: 3c010a14\n")
+    with pytest.raises(CalibrationError, match="not one of its tensors is in this model"):
+        run(model, None, from_cache=model.parent / "c")
+    assert not (model.parent / "out").exists()
+
+
+def test_a_target_that_is_not_met_is_exit_1_with_the_report(model: Path, images: Path) -> None:
+    words = ["calibrate", model, images, "-o", model.parent / "out", "--method", "minmax", "--json"]
+    done = edgeyolo(*words, "--target-agreement", "1")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["passed"]) == ((0, True) if report["agreement"] == 1 else (1, False))
+    assert "Not met" in (model.parent / "out" / "report.html").read_text() or report["passed"]
+    met = edgeyolo(*words, "--target-agreement", "0.3")
+    assert met.returncode == 0, met.stderr
+    assert "collecting activations" in met.stderr
+    assert json.loads(met.stdout)["images"] == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "max"}, "--method"),
+        ({"target": "dla"}, "--target"),
+        ({"target_agreement": 1.5}, "--target-agreement"),
+        ({"max_float_macs": -0.1}, "--max-float-macs"),
+        ({"trt_version": "11.0.0"}, "reads no calibration cache"),
+        ({"images": None}, "IMAGES"),
+    ],
+)
+def test_options_are_checked_before_any_work(options: dict[str, object], message: str) -> None:
+    fields: dict[str, object] = {"model": Path("m"), "images": "i", "output": Path("o")}
+    with pytest.raises(ConfigError, match=message):
+        CalibrateConfig(**{**fields, **options})  # type: ignore[arg-type]
+
+
+def bad_folder(tmp_path: Path, kind: str) -> Path:
+    folder = tmp_path / kind
+    folder.mkdir()
+    if kind == "black":
+        for n in range(3):
+            write(folder / f"{n}.png", np.zeros((20 + n, 20, 3), np.uint8))
+    if kind == "broken":
+        (folder / "a.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [
+        ("empty", EmptyManifestError, "no readable picture"),
+        ("broken", EmptyManifestError, "none of 1 pictures can be read"),
+        ("black", CalibrationError, "nothing to see"),
+    ],
+)
+def test_bad_pictures_are_an_error_and_leave_nothing(
+    model: Path, tmp_path: Path, kind: str, error: type[EdgeYoloError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(model, bad_folder(tmp_path, kind))
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_one_picture_is_taken_with_a_warning_and_refused_by_auto(model: Path, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "one", 1)
+    done = edgeyolo(
+        "calibrate", model, folder, "-o", tmp_path / "out", "--method", "minmax", "--target-agreement", "0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 picture: minmax wants" in done.stderr
+    with pytest.raises(CalibrationError, match="--method auto holds some back"):
+        run(model, folder, method="auto")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"poison": float("inf")}, CalibrationError, "'second.*NaN or infinite"),
+        ({"poison": float("nan")}, CalibrationError, "'second.*NaN or infinite"),
+        ({"dead": True}, DeadTensorError, "tensor 'second.*is 0 on all"),
+    ],
+)
+def test_activations_that_no_scale_can_come_from_are_named(
+    tmp_path: Path, images: Path, changes: dict[str, object], error: type[EdgeYoloError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(write_detector(tmp_path / "bad.onnx", **changes), images)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_quantised_model_and_one_without_metadata_are_refused(model: Path, images: Path) -> None:
+    import onnx
+
+    run(model, images)
+    with pytest.raises(GraphError, match="quantised already"):
+        run(model.parent / "out" / "model.int8.onnx", images, output=model.parent / "twice")
+    bare = onnx.load(model)
+    del bare.metadata_props[:]
+    onnx.save(bare, model.parent / "bare.onnx")
+    with pytest.raises(GraphError, match="metadata"):
+        run(model.parent / "bare.onnx", images)
+
+
+def test_old_results_stay_when_a_new_run_fails(model: Path, images: Path, tmp_path: Path) -> None:
+    run(model, images)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(EmptyManifestError):
+        run(model, bad_folder(tmp_path, "empty"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["checking pictures", "collecting activations", "comparing FP32"])
+def test_an_interruption_leaves_nothing_half_written(
+    model: Path, images: Path, tmp_path: Path, number: signal.Signals, stage: str
+) -> None:
+    words = ["calibrate", str(model), str(images), "-o", str(tmp_path / "out"), "--method", "mse"]
+    before = {path.name for path in tmp_path.iterdir()}
+    with subprocess.Popen(
+        [*COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith(stage):
+                child.send_signal(number)
+                break
+        _, said = child.communicate(timeout=60)
+    if child.returncode in (0, 1) and (tmp_path / "out").exists():
+        pytest.skip("the work was done before the signal came")
+    assert child.returncode == 130, said
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(model: Path, images: Path, tmp_path: Path) -> None:
+    # A file-size limit gives the same OSError as a full disk; in a child, as it is per process.
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))\n"
+        "from edgeyolo.cli.main import main\nmain()\n"
+    )
+    words = ["calibrate", str(model), str(images), "-o", str(tmp_path / "out"), "--method", "mse"]
+    before = {path.name for path in tmp_path.iterdir()}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == before
