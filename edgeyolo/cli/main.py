@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from edgeyolo import __version__
-from edgeyolo.cli import bench, build, compare, convert, demo, evaluate, fetch, inspect, run, simplify
+from edgeyolo.cli import (
+    bench,
+    build,
+    calibrate,
+    compare,
+    convert,
+    demo,
+    evaluate,
+    fetch,
+    inspect,
+    run,
+    simplify,
+)
 from edgeyolo.errors import EdgeYoloError
 
 __all__ = ["app", "main"]
@@ -27,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In the order of the road, which is that of `edgeyolo --help`.
-for _command in (demo, fetch, convert, simplify, build, run, evaluate, compare, bench, inspect):
+for _command in (demo, fetch, convert, simplify, calibrate, build, run, evaluate, compare, bench, inspect):
     _command.register(app)
 
 
