@@ -22,6 +22,7 @@ _EXTRA_OF = {
     "tomli": "host",
     "pycuda": "device",
     "faster_coco_eval": "eval",
+    "tensorrt_rtx": "check",
 }
 _JETPACK = (
     "JetPack provides it: make the environment with `python3 -m venv --system-site-packages .venv` "

@@ -51,9 +51,16 @@ def _path(path: Path, what: str) -> Callable[[], str | None]:
     return missing
 
 
+def _simulated_cuda() -> str | None:
+    from tests.sim.cuda import build  # which imports PROJECT from here
+
+    return build.missing()
+
+
 # Name -> why it is missing, or None where it is there.
 PARTS: dict[str, Callable[[], str | None]] = {
     "chromium": _program("chromium", "chromium-browser", "google-chrome"),
+    "cudasim": _simulated_cuda,
     "darknet-cfgs": _path(Path("/usr/share/darknet/cfg"), "Debian's darknet package"),
     "eval": _package("faster_coco_eval"),
     "ffmpeg": _program("ffmpeg"),
@@ -65,6 +72,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "pooch": _package("pooch"),
     "shared-data": _path(SHARED_DATA, "the folder of real data"),
     "tensorrt": _package("tensorrt"),
+    "tensorrt-rtx": _package("tensorrt_rtx"),
     "torch": _package("torch"),
 }
 

@@ -17,6 +17,7 @@ from edgeyolo.cli import (
     bench,
     build,
     calibrate,
+    check,
     compare,
     convert,
     demo,
@@ -39,7 +40,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In the order of the road, which is that of `edgeyolo --help`.
-for _command in (demo, fetch, convert, simplify, calibrate, build, run, evaluate, compare, bench, inspect):
+_ROAD = (
+    demo, fetch, convert, simplify, calibrate, check, build, run, evaluate, compare, bench, inspect,
+)  # fmt: skip
+for _command in _ROAD:
     _command.register(app)
 
 

@@ -1,0 +1,116 @@
+"""An ONNX file becomes TensorRT's network: parsed by NVIDIA's own parser, every refusal told with its node.
+
+Owns parsing and the names of types. Knows both modules with this interface, ``tensorrt`` and
+``tensorrt_rtx``. Refuses to configure and to build.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeyolo.build.trt_log import BuildLog
+from edgeyolo.errors import ParseError
+from edgeyolo.spec import TensorSpec
+
+__all__ = ["Network", "parse_network", "parser_messages", "tensor_spec"]
+
+# Own table: trt.nptype() fails with NumPy 1.24 and newer up to TensorRT 8.5.2, which uses np.bool.
+_DTYPES = {
+    "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "UINT8": "uint8",
+    "INT32": "int32", "INT64": "int64", "BOOL": "bool", "FP8": "float8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Network:
+    """A parsed network and what must live as long as it does.
+
+    Args:
+        network: TensorRT's ``INetworkDefinition``.
+        builder: What it was made with.
+        parser: What filled it; TensorRT keeps weights in it until the build.
+        strongly_typed: Whether types are the graph's own.
+    """
+
+    network: Any
+    builder: Any
+    parser: Any
+    strongly_typed: bool
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """I/O tensors that go in."""
+        return tuple(tensor_spec(self.network.get_input(i)) for i in range(self.network.num_inputs))
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """I/O tensors that come out."""
+        return tuple(tensor_spec(self.network.get_output(i)) for i in range(self.network.num_outputs))
+
+
+def parse_network(
+    trt: Any, path: Path, log: BuildLog, *, strongly_typed: bool, parser_flags: tuple[str, ...] = ()
+) -> Network:
+    """Parse an ONNX file.
+
+    Args:
+        trt: The module ``tensorrt`` or ``tensorrt_rtx``.
+        path: An ONNX file without external data.
+        log: Gets what is said.
+        strongly_typed: Ask for types as the graph has them; from TensorRT 11 on there is no other way.
+        parser_flags: Names of ``OnnxParserFlag``.
+
+    Raises:
+        ParseError: The parser refused the file; the message has every finding with its node.
+    """
+    logger = log.logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(_creation_flags(trt, strongly_typed=strongly_typed))
+    parser = trt.OnnxParser(network, logger)
+    for name in parser_flags:
+        parser.set_flag(getattr(trt.OnnxParserFlag, name))
+    parsed = parser.parse(path.read_bytes())
+    messages = parser_messages(parser)
+    if not parsed or messages:
+        said = "\n".join(f"  {line}" for line in messages) or log.last() or "  (it gives no reason)"
+        raise ParseError(
+            f"{path}: {trt.__name__} {trt.__version__} refuses it:\n{said}",
+            hint=f"edgeyolo check {path}   (what each board takes, and what to do about it)",
+        )
+    return Network(network, builder, parser, strongly_typed)
+
+
+def parser_messages(parser: Any) -> tuple[str, ...]:
+    """Give every error of a parser with the ONNX node that it is about."""
+    found = []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        # Operator and name came with TensorRT 8.6; before, a node is known by its number alone.
+        operator = getattr(error, "node_operator", None)
+        name = getattr(error, "node_name", None)
+        label = f"node {error.node()}"
+        if operator is not None and name is not None:
+            label += f" {name()!r} ({operator()})"
+        found.append(f"{label}: {error.desc()} [{error.code()}]".replace("ErrorCode.", ""))
+    return tuple(found)
+
+
+def tensor_spec(tensor: Any) -> TensorSpec:
+    """Describe an I/O tensor."""
+    dtype = str(tensor.dtype).rsplit(".", 1)[-1]
+    return TensorSpec(
+        name=tensor.name, shape=tuple(int(size) for size in tensor.shape), dtype=_DTYPES.get(dtype, dtype)
+    )
+
+
+def _creation_flags(trt: Any, *, strongly_typed: bool) -> int:
+    known = trt.NetworkDefinitionCreationFlag
+    flags = 0
+    for name in ("EXPLICIT_BATCH", *(["STRONGLY_TYPED"] if strongly_typed else [])):
+        if hasattr(
+            known, name
+        ):  # required up to 8.6, ignored in 10, gone in 11; strong typing came with 10.0
+            flags |= 1 << int(getattr(known, name))
+    return flags
