@@ -94,9 +94,11 @@ def read_sidecar(engine: Path | str) -> EngineInfo:
             f"{engine}: no such engine file", hint="edgeyolo build MODEL.onnx -o " + str(engine)
         )
     if not path.is_file():
+        built = f"edgeyolo build {engine} -o {engine.with_suffix('.engine')}"
+        again = f"copy both files together, or build again: edgeyolo build MODEL.onnx -o {engine}"
         raise EngineError(
-            f"{engine}: its sidecar {path.name} is not beside it",
-            hint=f"copy both files together, or build again: edgeyolo build MODEL.onnx -o {engine}",
+            f"{engine}: an engine expected, with its sidecar {path.name} beside it; none is there",
+            hint=built if engine.suffix == ".onnx" else again,
         )
     info = _parse(path)
     found = sha256_of(engine)

@@ -56,7 +56,7 @@ def test_either_file_alone_is_refused(engine: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such engine file"):
         read_sidecar(tmp_path / "other.engine")
     sidecar_path(engine).unlink()
-    with pytest.raises(EngineError, match="is not beside it"):
+    with pytest.raises(EngineError, match="with its sidecar"):
         read_sidecar(engine)
 
 

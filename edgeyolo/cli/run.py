@@ -73,8 +73,9 @@ def _print_report(report: RunReport, *, to_stderr: bool) -> None:
     stages = ("capture", "preprocess", "infer", "postprocess", "draw", "output")
     medians = ", ".join(f"{s} {loop.times.percentile(s, 50):.1f}" for s in stages if loop.times.count(s))
     ended = ", interrupted" if report.interrupted else ""
+    frames = "1 frame" if loop.frames == 1 else f"{loop.frames} frames"
     print(
-        f"{loop.frames} frames in {loop.seconds:.1f} s, {loop.fps:.1f} FPS{ended}; median ms: {medians}",
+        f"{frames} in {loop.seconds:.1f} s, {loop.fps:.1f} FPS{ended}; median ms: {medians}",
         file=sys.stderr,
     )
     for note in report.notes:

@@ -94,7 +94,7 @@ def test_half_a_pair(engine: Path) -> None:
     sidecar = engine.with_name(engine.name + ".json")
     text = sidecar.read_bytes()
     sidecar.unlink()
-    with pytest.raises(EngineError, match="not beside it"):
+    with pytest.raises(EngineError, match="with its sidecar"):
         open_engine(engine)
     sidecar.write_bytes(text[: len(text) // 2])
     with pytest.raises(EngineError, match="sidecar expected"):
