@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.parts import SHARED_DATA, require_part, required_parts
+from tests.sim.cuda.fixtures import cuda
+
+__all__ = ["cuda"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
