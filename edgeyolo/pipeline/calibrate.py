@@ -6,6 +6,7 @@ Every figure comes from a stage; the page is put together in ``calibrate_page``.
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 import time
@@ -32,9 +33,12 @@ from edgeyolo.optional import require
 from edgeyolo.pipeline.calibrate_page import page_of
 from edgeyolo.pipeline.calibration import CalibrateConfig, Calibration
 from edgeyolo.pipeline.compare import FLOOR, compare_detectors
+from edgeyolo.pipeline.evaluate import CONF, IOU
+from edgeyolo.pipeline.labels import LabelledAccuracy, accuracy_on_labels
 from edgeyolo.pipeline.steps import Steps
 from edgeyolo.pipeline.trial import trial_detector
 from edgeyolo.qdq import GraphView, int8_model, quant_plan
+from edgeyolo.runtime import Detector, Engine
 from edgeyolo.scales import Provenance, Scales, preprocess_sha256
 from edgeyolo.spec import ModelSpec
 
@@ -101,7 +105,7 @@ class _Job:
         )
         if checked is not None and (self._spec.task, self._spec.outputs) == ("detect", "decoded"):
             result = self._judged(result, checked.manifest)
-        return result.after(time.monotonic() - self._start_s)
+        return dataclasses.replace(result, seconds=time.monotonic() - self._start_s)
 
     def write(self, folder: Path, result: Calibration) -> None:
         """Write every file of the output folder."""
@@ -183,8 +187,13 @@ class _Job:
             trial_detector(int8, self._spec, precision="int8", fuse=fuse, conf=FLOOR) as other,
         ):
             pairs, agreement = compare_detectors(one, other, judged, progress=self._steps)
-        self._steps.end()
-        return result.with_agreement(judged, pairs, agreement)
+            self._steps.end()
+            labelled = self._labelled(judged, (one.engine, other.engine))
+        return dataclasses.replace(result, judged=judged, pairs=pairs, agreement=agreement, labelled=labelled)
+
+    def _labelled(self, judged: Manifest, engines: tuple[Engine, Engine]) -> LabelledAccuracy | str | None:
+        one, other = (Detector(engine, conf=CONF, iou=IOU, multi_label=True) for engine in engines)
+        return accuracy_on_labels(self._config.images or "", judged, (one, other), self._spec.names)
 
 
 def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> ModelSpec:

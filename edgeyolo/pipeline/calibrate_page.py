@@ -98,6 +98,10 @@ def _choices(result: Calibration) -> dict[str, str]:
 
 
 def _accuracy(result: Calibration) -> Iterator[tuple[str, str, str]]:
+    if isinstance(result.labelled, tuple):
+        fp32, int8 = result.labelled
+        yield f"AP on {fp32.images} labelled pictures", f"{fp32.ap:.4f}", f"{int8.ap:.4f}"
+        yield "AP50", f"{fp32.ap50:.4f}", f"{int8.ap50:.4f}"
     found = result.agreement
     if found is None:
         return
@@ -215,6 +219,8 @@ def _fingerprints(result: Calibration) -> dict[str, str]:
 
 
 def _warnings(result: Calibration) -> Iterator[str]:
+    if isinstance(result.labelled, str):
+        yield result.labelled
     if result.choice.unmatched:
         yield (
             f"{len(result.choice.unmatched)} names of the calibration cache are not in this model; they are "

@@ -19,6 +19,7 @@ from edgeyolo.calibrate.manifest import Manifest
 from edgeyolo.calibrate.trt_cache import version_number
 from edgeyolo.errors import ConfigError
 from edgeyolo.evaluate.compare import Agreement, Pair
+from edgeyolo.pipeline.labels import LabelledAccuracy
 from edgeyolo.qdq import QuantPlan
 from edgeyolo.qdq.insert import int8_layers
 from edgeyolo.spec import ModelSpec
@@ -94,6 +95,8 @@ class Calibration:
         judged: Pictures that both models were compared on.
         pairs: What both models said of them.
         agreement: How far they agree; None where they were not compared.
+        labelled: Average precision of float and INT8 model on the judged pictures, or why there is none; None
+            where the pictures came without labels.
         seconds: Seconds of the whole work.
     """
 
@@ -107,15 +110,8 @@ class Calibration:
     judged: Manifest | None = None
     pairs: tuple[Pair, ...] = ()
     agreement: Agreement | None = None
+    labelled: LabelledAccuracy | str | None = None
     seconds: float = 0.0
-
-    def after(self, seconds: float) -> Calibration:
-        """Give the same with the time that it took."""
-        return dataclasses.replace(self, seconds=seconds)
-
-    def with_agreement(self, judged: Manifest, pairs: tuple[Pair, ...], agreement: Agreement) -> Calibration:
-        """Give the same with the comparison of both models."""
-        return dataclasses.replace(self, judged=judged, pairs=pairs, agreement=agreement)
 
     @property
     def passed(self) -> bool:
@@ -173,6 +169,7 @@ class Calibration:
             "pseudo_map": None
             if agreement is None or math.isnan(agreement.pseudo_map)
             else agreement.pseudo_map,
+            "labelled": self._labelled_json(),
             "int8_macs": self.int8_macs,
             "layers": len(self.plan.layers),
             "float_layers": dict(self.choice.scales.float_layers),
@@ -184,6 +181,14 @@ class Calibration:
             "files": [str(self.config.output / name) for name in self.files],
         }
 
+    def _labelled_json(self) -> object:
+        if not isinstance(self.labelled, tuple):
+            return self.labelled
+        return {
+            name: {"ap": report.ap, "ap50": report.ap50}
+            for name, report in zip(("fp32", "int8"), self.labelled, strict=True)
+        }
+
     def lines(self) -> Iterator[str]:
         """Give the result as text."""
         scales = self.choice.scales
@@ -193,6 +198,11 @@ class Calibration:
             f"{len(self.plan.layers)} layers left in float"
         )
         yield from (f"  float: {name}: {why}" for name, why in scales.float_layers.items())
+        if isinstance(self.labelled, tuple):
+            fp32, int8 = self.labelled
+            yield f"AP {fp32.ap:.4f} FP32, {int8.ap:.4f} INT8; AP50 {fp32.ap50:.4f}, {int8.ap50:.4f}"
+        elif self.labelled is not None:
+            yield self.labelled
         if self.movement is not None:
             yield str(self.movement)
         if self.choice.unmatched:

@@ -279,3 +279,33 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(model: Path, images: Path, t
     assert "cannot write" in done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.needs("eval")
+def test_labels_that_came_with_the_pictures_are_used(model: Path, images: Path, tmp_path: Path) -> None:
+    names = sorted(path.name for path in images.iterdir())
+    coco = {
+        "images": [
+            {"id": n, "file_name": name, "width": 80, "height": 60} for n, name in enumerate(names, 1)
+        ],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(SPEC.names, 7)],
+        # The cell grid of a letterboxed 80x60: the third cell of the third row, in every picture.
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 8, "bbox": [20, 10, 10, 10], "area": 100, "iscrowd": 0}
+            for n in range(1, len(names) + 1)
+        ],
+    }
+    path = tmp_path / "instances_images.json"
+    path.write_text(json.dumps(coco))
+    found = run(model, path, output=tmp_path / "out")
+    assert isinstance(found.labelled, tuple)
+    fp32, int8 = found.labelled
+    assert fp32.images == int8.images == 12
+    assert 0 < fp32.ap50 <= 1
+    assert f"{fp32.ap50:.4f}" in (tmp_path / "out" / "report.html").read_text()
+    coco["categories"] = [{"id": 8, "name": "elephant"}]
+    path.write_text(json.dumps(coco))
+    other = run(model, path, output=tmp_path / "out")
+    assert isinstance(other.labelled, str)
+    assert "mAP was not computed" in other.labelled
+    assert "mAP was not computed" in (tmp_path / "out" / "report.html").read_text()
