@@ -50,7 +50,8 @@ figure { margin: 0 0 12px; } figure img { max-width: 100%; height: auto; display
 figcaption { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; margin: 4px 0; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font: 11px system-ui, -apple-system, "Liberation Sans", sans-serif; }
-svg text.t { fill: var(--ink); } svg .axis { stroke: var(--line); } svg .int8 { fill: var(--int8); }
+svg text.t { fill: var(--ink); paint-order: stroke; stroke: var(--bg); stroke-width: 3px; }
+svg .axis { stroke: var(--line); } svg .int8 { fill: var(--int8); }
 svg .float { fill: var(--float); } svg .macs { fill: var(--soft); opacity: .45; }
 svg .amax { stroke: var(--float); stroke-width: 1.5; }
 svg .most { stroke: var(--soft); stroke-dasharray: 4 3; }
