@@ -31,6 +31,7 @@ __all__ = ["BuildConfig", "Speed", "build_engine", "measure"]
 
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 50
 _BUDGET_S = 3.0
+_EQUAL = 1.05  # below this ratio two medians of a busy machine say nothing
 SCALES_NAME = "scales.json"
 
 
@@ -69,11 +70,15 @@ class Speed:
 
     def __str__(self) -> str:
         faster, slower = sorted((self.int8_ms, self.fp32_ms))
-        ratio = f"{slower / faster:.2f} times {'faster' if self.int8_ms <= self.fp32_ms else 'SLOWER'}"
-        text = f"INT8 {self.int8_ms:.2f} ms, FP32 {self.fp32_ms:.2f} ms an inference: INT8 is {ratio} here"
-        if self.int8_ms <= self.fp32_ms:
-            return text
-        return text + "; use --precision fp32 on this machine unless you only want to see INT8's results"
+        times = f"INT8 {self.int8_ms:.2f} ms, FP32 {self.fp32_ms:.2f} ms an inference: INT8 is"
+        if slower < _EQUAL * faster:
+            return f"{times} as fast as FP32 here, within {_EQUAL - 1:.0%}"
+        if self.int8_ms < self.fp32_ms:
+            return f"{times} {slower / faster:.2f} times faster here"
+        return (
+            f"{times} {slower / faster:.2f} times SLOWER here; use --precision fp32 on this machine unless you only "
+            "want to see INT8's results"
+        )
 
 
 def build_engine(config: BuildConfig, *, report: Callable[[str], None] | None = None) -> EngineInfo:
