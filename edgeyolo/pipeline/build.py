@@ -18,7 +18,7 @@ from time import perf_counter
 
 from edgeyolo.build import BackendChoice, build
 from edgeyolo.build.builder import choose_backend
-from edgeyolo.errors import CalibrationError, ConfigError, PrecisionError
+from edgeyolo.errors import CalibrationError, ConfigError
 from edgeyolo.files import sha256_of
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.qdq import int8_model
@@ -76,8 +76,8 @@ class Speed:
         if self.int8_ms < self.fp32_ms:
             return f"{times} {slower / faster:.2f} times faster here"
         return (
-            f"{times} {slower / faster:.2f} times SLOWER here; use --precision fp32 on this machine unless you only "
-            "want to see INT8's results"
+            f"{times} {slower / faster:.2f} times SLOWER here; use --precision fp32 on this machine unless you "
+            "only want to see INT8's results"
         )
 
 
@@ -103,8 +103,6 @@ def build_engine(config: BuildConfig, *, report: Callable[[str], None] | None = 
         )
     scales_path = _scales_path(config.calibration)
     backend, _ = choose_backend(config.backend)
-    if not config.model.is_file():
-        raise PrecisionError(f"{config.model}: no such ONNX file")
     with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder:
         graph = Path(folder, "int8.onnx")
         _write_int8(config.model, scales_path, graph, target=backend)
