@@ -76,8 +76,8 @@ class Speed:
         if self.int8_ms < self.fp32_ms:
             return f"{times} {slower / faster:.2f} times faster here"
         return (
-            f"{times} {slower / faster:.2f} times SLOWER here; use --precision fp32 on this machine unless you "
-            "only want to see INT8's results"
+            f"{times} {slower / faster:.2f} times SLOWER here; use --precision fp32 on this machine, unless "
+            "you only want to see INT8's results"
         )
 
 
