@@ -1,0 +1,127 @@
+"""How far the outputs of an INT8 model are from the float ones, as one number, without labels.
+
+Owns the two measures that calibration steers by, on any mixture of scores and coordinates. Refuses to match
+detections (`edgeyolo.evaluate` does, for reports).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["OutputError"]
+
+Array = npt.NDArray[np.float32]
+_CONFIDENT = 0.05  # scores below it count for the error, not for the agreement
+_BOX_WEIGHT = 0.5  # a box that is off by its own size costs as much as losing half its score
+
+
+class OutputError:
+    """Compare outputs with the float model's.
+
+    Columns of an output that stay within 0..1 are scores; others are coordinates or logits. Logits of raw
+    heads are put through a sigmoid first. The error is the squared difference of the square roots of the
+    scores (the Hellinger distance: small scores count, as they do in average precision, yet less than large
+    ones), and for coordinates the squared difference in units of the box, weighted by the row's score.
+
+    Args:
+        reference: Outputs of the float model, one list an image.
+
+    Examples:
+        >>> scores = np.array([[[0.9, 0.0], [0.1, 0.4]]], np.float32)
+        >>> error = OutputError([[scores]])
+        >>> error.of(0, [scores]), error.agreement([[scores * 0.5]])
+        (0.0, 0.5)
+    """
+
+    def __init__(self, reference: Sequence[Sequence[Array]]) -> None:
+        first = reference[0]
+        tables = [[_table(array) for array in outputs] for outputs in reference]
+        self._logits = [_is_logits(array, [t[i] for t in tables]) for i, array in enumerate(first)]
+        tables = [self._squash(outputs) for outputs in tables]
+        self._scores = [_score_columns([t[i] for t in tables]) for i in range(len(first))]
+        self._spread = [_spread([t[i] for t in tables]) for i in range(len(first))]
+        self._reference = tables
+        self._norm = max(sum(_score_sum(outputs, self._scores) for outputs in tables), 1e-12)
+
+    def of(self, image: int, outputs: Sequence[Array]) -> float:
+        """Give one image's share of the error; the shares of all images add up to the whole."""
+        found = self._squash([_table(array) for array in outputs])
+        known = self._reference[image]
+        weights = self._row_weights(known)
+        error = 0.0
+        for index, (one, other) in enumerate(zip(known, found, strict=True)):
+            scores = self._scores[index]
+            a, b = one[:, scores], np.clip(other[:, scores], 0, 1)
+            error += float(np.square(np.sqrt(a) - np.sqrt(b)).sum())
+            if not scores.all():
+                weight = weights.get(len(one))
+                off = np.square((one - other)[:, ~scores] / self._spread[index][~scores])
+                off = np.minimum(off.mean(axis=1), 1.0)
+                error += _BOX_WEIGHT * float((off if weight is None else off * weight).sum())
+        return error / self._norm
+
+    def agreement(self, found: Sequence[Sequence[Array]]) -> float:
+        """Give the share of all confident scores that both models agree on, 0..1.
+
+        It is the sum of the smaller over the sum of the larger of each pair of scores, over all cells and
+        classes where either is above 0.05: intersection over union, for scores.
+        """
+        both = either = 0.0
+        for known, outputs in zip(self._reference, found, strict=True):
+            tables = self._squash([_table(array) for array in outputs])
+            for index, (one, other) in enumerate(zip(known, tables, strict=True)):
+                scores = self._scores[index]
+                a, b = one[:, scores], np.clip(other[:, scores], 0, 1)
+                low, high = np.minimum(a, b), np.maximum(a, b)
+                confident = high > _CONFIDENT
+                both += float(low[confident].sum())
+                either += float(high[confident].sum())
+        return both / either if either else 1.0
+
+    def _row_weights(self, known: list[Array]) -> dict[int, Array]:
+        """Give the best score of every row, by the number of rows: boxes and scores are often two outputs."""
+        found: dict[int, Array] = {}
+        for index, table in enumerate(known):
+            scores = self._scores[index]
+            if scores.any():
+                found[len(table)] = table[:, scores].max(axis=1)
+        return found
+
+    def _squash(self, tables: list[Array]) -> list[Array]:
+        return [
+            _sigmoid(table) if logits else table for table, logits in zip(tables, self._logits, strict=True)
+        ]
+
+
+def _score_sum(tables: list[Array], scores: list[npt.NDArray[np.bool_]]) -> float:
+    return sum(float(table[:, own].sum()) for table, own in zip(tables, scores, strict=True))
+
+
+def _table(array: Array) -> Array:
+    """Bring an output to rows (cells) and columns (what is said of a cell)."""
+    if array.ndim == 4:  # a raw head, [B, A * (5 + C), h, w]
+        return np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])
+    return array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+
+
+def _is_logits(array: Array, tables: list[Array]) -> bool:
+    return array.ndim == 4 and any(table.min() < 0 or table.max() > 1 for table in tables)
+
+
+def _sigmoid(values: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), np.float32)
+
+
+def _score_columns(tables: list[Array]) -> npt.NDArray[np.bool_]:
+    low = np.min([table.min(axis=0) for table in tables], axis=0)
+    high = np.max([table.max(axis=0) for table in tables], axis=0)
+    return np.asarray((low >= 0) & (high <= 1))
+
+
+def _spread(tables: list[Array]) -> npt.NDArray[np.float64]:
+    """Give each column's standard deviation, the unit of its error."""
+    every = np.concatenate(tables)
+    return np.asarray(np.maximum(every.std(axis=0, dtype=np.float64), 1e-6))

@@ -1,0 +1,86 @@
+"""Many images through one ONNX Runtime session, side by side.
+
+Owns session options for measuring (no integer kernels: Q/DQ pairs are computed as they are written) and the
+threads. Refuses to know what is measured.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from edgeyolo.optional import require
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["run_side_by_side", "session_for"]
+
+_MAX_WORKERS = 4  # each holds the activations of one image
+
+
+def session_for(model: bytes, *, workers: int | None = None) -> tuple[Any, int]:
+    """Open a session that computes every node as written.
+
+    ONNX Runtime would turn Q/DQ pairs into its own integer kernels, whose rounding is its own; switched off,
+    a Q/DQ graph is what the ONNX standard says it is, which TensorRT follows too.
+
+    Args:
+        model: A serialised model.
+        workers: Images that run side by side; as many as there are cores, four at most, by default. One
+            thread an image serves small networks better than all threads for one image.
+
+    Returns:
+        The session and the number of workers.
+    """
+    ort = require("onnxruntime", why="to run the model over the calibration images")
+    cores = os.cpu_count() or 1
+    workers = workers or min(cores, _MAX_WORKERS)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = max(1, cores // workers)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), workers
+
+
+def run_side_by_side(
+    session: Any,
+    outputs: list[str],
+    batches: Iterable[npt.NDArray[np.float32]],
+    workers: int,
+    *,
+    fixed: Mapping[str, npt.NDArray[np.float32]] | None = None,
+) -> Iterator[tuple[list[npt.NDArray[np.float32]], int]]:
+    """Run every batch, a bounded number at a time.
+
+    Args:
+        session: From `session_for`.
+        outputs: Names of the outputs to give.
+        batches: Tensors for the first input.
+        workers: How many run side by side.
+        fixed: Further inputs, the same for every batch.
+
+    Yields:
+        Outputs and number of images of every batch, in the order of the batches.
+    """
+    name = session.get_inputs()[0].name
+    pending: deque[tuple[Future[list[npt.NDArray[np.float32]]], int]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for batch in batches:
+                feeds = {name: batch, **(fixed or {})}
+                pending.append((pool.submit(session.run, outputs, feeds), len(batch)))
+                if len(pending) > workers:
+                    future, count = pending.popleft()
+                    yield future.result(), count
+            while pending:
+                future, count = pending.popleft()
+                yield future.result(), count
+        finally:
+            for future, _ in pending:
+                future.cancel()

@@ -1,0 +1,200 @@
+"""A float model and its scales become the INT8 model of a target.
+
+Owns the rewriting: weights, biases, Q/DQ nodes, their constants. The one form that every TensorRT from 8.5
+to 11 loads: FP32 weight, QuantizeLinear, DequantizeLinear, per output channel, int8, zero point 0, FP32
+scales, FP32 bias. Refuses to decide where a pair goes (`edgeyolo.qdq.placement`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeyolo.errors import CalibrationError, GraphError
+from edgeyolo.optional import require
+from edgeyolo.qdq.graph import GraphView
+from edgeyolo.qdq.placement import Pair, Target, pairs_for
+from edgeyolo.qdq.plan import Layer, QuantPlan, quant_plan
+from edgeyolo.qdq.weights import adjusted_weights
+from edgeyolo.scales import LEVELS, Scales
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+__all__ = ["int8_layers", "int8_model", "scale_name"]
+
+_KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
+_FIRST_PER_AXIS_OPSET = 13  # QuantizeLinear-13 brought `axis`
+
+
+def scale_name(group: str) -> str:
+    """Name the initializer that holds a group's scale."""
+    return f"{group}_scale"
+
+
+def int8_model(
+    model: onnx.ModelProto, scales: Scales, target: Target, *, plan: QuantPlan | None = None
+) -> onnx.ModelProto:
+    """Write the Q/DQ form of a float model.
+
+    Args:
+        model: The float model that `scales` belong to; not changed.
+        scales: From calibration.
+        target: Whose placement.
+        plan: `quant_plan` of the model, where the caller has it already.
+
+    Returns:
+        A new model with the metadata of the old one.
+
+    Raises:
+        GraphError: The model is quantised already, or its opset is below 13.
+        CalibrationError: A tensor that needs a scale has none in `scales`.
+    """
+    _require_opset(model)
+    view = GraphView(model)
+    plan = plan or quant_plan(view)
+    pairs = pairs_for(view, plan, target, scales.float_layers)
+    writer = _Writer(view, adjusted_weights(view, plan, scales))
+    group_of = plan.group_of
+    for pair in pairs:
+        if pair.tensor not in scales.tensors:
+            raise CalibrationError(
+                f"tensor {pair.tensor!r} needs a scale and scales.json has none",
+                hint="calibrate this model again: edgeyolo calibrate MODEL.onnx IMAGES -o DIR",
+            )
+        writer.quantise(pair, group_of[pair.tensor], scales.tensors[pair.tensor].scale)
+    for layer in int8_layers(plan, target, scales):
+        writer.quantise_weight(layer, scales.weight_amax.get(layer.name))
+    return writer.model()
+
+
+def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer, ...]:
+    """Give the layers that compute in INT8 on `target`."""
+    quantised = {tensor for group in plan.groups for tensor in group}
+    return tuple(
+        layer
+        for layer in plan.layers
+        if layer.name not in scales.float_layers and (target == "tensorrt" or layer.output in quantised)
+    )
+
+
+def _require_opset(model: onnx.ModelProto) -> None:
+    found = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
+    if found < _FIRST_PER_AXIS_OPSET:
+        raise GraphError(
+            f"opset {_FIRST_PER_AXIS_OPSET} or newer expected, {found} found: per-channel scales need it",
+            hint="export or convert the model again with opset 16",
+        )
+
+
+class _Writer:
+    """Collects constants and nodes, then writes the new graph in topological order."""
+
+    def __init__(self, view: GraphView, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        self._helper = require("onnx.helper", why="to write Q/DQ nodes")
+        self._numpy_helper = require("onnx.numpy_helper", why="to write Q/DQ nodes")
+        self._view = view
+        self._constants = dict(weights)  # changed weights and biases, and what is new
+        self._behind: dict[str, list[onnx.NodeProto]] = {}  # tensor -> its pair
+        self._before: dict[int, list[onnx.NodeProto]] = {}  # node -> the pair of its weights
+        self._rewired: dict[tuple[int, int], str] = {}
+
+    def quantise(self, pair: Pair, group: str, scale: float) -> None:
+        """Add the pair of an activation."""
+        zero = np.uint8(pair.zero_point) if pair.zero_point else np.int8(0)
+        names = scale_name(group), f"{group}_zero_point"
+        self._constants[names[0]] = np.asarray(scale, np.float32)
+        self._constants[names[1]] = np.asarray(zero)
+        self._behind[pair.tensor] = self._pair(pair.tensor, *names)
+        for reader in pair.readers:
+            self._rewired[reader] = f"{pair.tensor}_dq"
+
+    def quantise_weight(self, layer: Layer, amax: tuple[float, ...] | None) -> None:
+        """Add the pair of a layer's weights, per output channel."""
+        weight = layer.weight
+        name = f"{layer.name}_weight"  # a weight that two layers share gets a pair for each
+        values = self._constants.get(weight, self._view.constant(weight))
+        scale = weight_scale(np.asarray(values), layer, amax)
+        self._constants[f"{name}_scale"] = scale
+        self._constants[f"{name}_zero_point"] = np.zeros(len(scale), np.int8)
+        self._before[layer.node] = self._pair(
+            weight, f"{name}_scale", f"{name}_zero_point", axis=layer.channel_axis, name=name
+        )
+        self._rewired[layer.node, 1] = f"{name}_dq"
+
+    def _pair(
+        self, tensor: str, scale: str, zero: str, *, axis: int | None = None, name: str | None = None
+    ) -> list[onnx.NodeProto]:
+        name = name or tensor
+        extra = {} if axis is None else {"axis": axis}
+        make = self._helper.make_node
+        return [
+            make("QuantizeLinear", [tensor, scale, zero], [f"{name}_q"], name=f"{name}_quantize", **extra),
+            make(
+                "DequantizeLinear",
+                [f"{name}_q", scale, zero],
+                [f"{name}_dq"],
+                name=f"{name}_dequantize",
+                **extra,
+            ),
+        ]
+
+    def model(self) -> onnx.ModelProto:
+        """Write the new model."""
+        onnx = require("onnx", why="to write Q/DQ nodes")
+        old = self._view.model
+        new: onnx.ModelProto = onnx.ModelProto()
+        for entry in _KEPT_ENTRIES:
+            setattr(new, entry, getattr(old, entry))
+        new.opset_import.extend(old.opset_import)
+        new.metadata_props.extend(old.metadata_props)
+        graph = new.graph
+        graph.name = old.graph.name
+        graph.input.extend(old.graph.input)
+        graph.output.extend(old.graph.output)
+        graph.node.extend(self._nodes())
+        kept = (tensor for tensor in old.graph.initializer if tensor.name not in self._constants)
+        graph.initializer.extend(kept)
+        graph.initializer.extend(
+            self._numpy_helper.from_array(np.asarray(value, order="C"), name)
+            for name, value in self._constants.items()
+        )
+        return new
+
+    def _nodes(self) -> list[onnx.NodeProto]:
+        onnx = require("onnx", why="to write Q/DQ nodes")
+        made = [pair for name in self._view.inputs for pair in self._behind.get(name, ())]
+        for index, node in enumerate(self._view.nodes):
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            for slot in range(len(copy.input)):
+                copy.input[slot] = self._rewired.get((index, slot), copy.input[slot])
+            made += [*self._before.get(index, ()), copy]
+            made += [pair for name in node.output for pair in self._behind.get(name, ())]
+        return made
+
+
+def weight_scale(
+    weight: npt.NDArray[np.generic], layer: Layer, amax: tuple[float, ...] | None
+) -> npt.NDArray[np.float32]:
+    """Give one scale an output channel.
+
+    Args:
+        weight: The layer's weights.
+        layer: The layer.
+        amax: Largest magnitude kept a channel; None for the largest weight.
+
+    Returns:
+        Shape ``(channels along the axis,)``, positive; a channel of zeros gets the layer's largest scale,
+        which holds its zeros as well as any.
+    """
+    if amax is None:
+        other = tuple(axis for axis in range(weight.ndim) if axis != layer.channel_axis)
+        found = np.abs(weight.astype(np.float64)).max(axis=other)
+    else:
+        found = np.asarray(amax, np.float64)
+    found = np.where(found > 0, found, max(found.max(), 1e-6))
+    return np.asarray(found / LEVELS, np.float32)
