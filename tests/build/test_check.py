@@ -15,57 +15,10 @@ from edgeyolo.build.check import check
 from edgeyolo.errors import ConfigError, GraphError
 from tests import tiny_models
 from tests.command import edgeyolo
+from tests.small_nets import HEADS, converted
 
 onnx = pytest.importorskip("onnx")
 compiler = pytest.mark.needs("tensorrt-rtx")
-
-BACKBONE = """[net]
-width=64
-height=64
-channels=3
-[convolutional]
-batch_normalize=1
-filters=16
-size=3
-stride=2
-pad=1
-activation={activation}
-[convolutional]
-batch_normalize=1
-filters=16
-size=3
-pad=1
-activation={activation}
-[shortcut]
-from=-2
-activation=linear
-[maxpool]
-size=2
-stride=2
-[convolutional]
-filters={filters}
-size=1
-activation=linear
-"""
-YOLO = "[yolo]\nmask=0,1,2\nanchors=10,13, 16,30, 33,23\nclasses=2\nnum=3\n"
-HEADS = {
-    "yolo": (21, YOLO),
-    "yolo-scaled": (21, YOLO + "scale_x_y=1.05\n"),
-    "yolo-new-coords": (21, YOLO + "new_coords=1\nscale_x_y=2\n"),
-    "gaussian": (33, YOLO.replace("[yolo]", "[Gaussian_yolo]")),
-    "region": (21, "[region]\nanchors=1,1, 2,2, 3,3\nclasses=2\ncoords=4\nnum=3\nsoftmax=1\nbias_match=1\n"),
-    "classifier": (2, "[avgpool]\n[softmax]\ngroups=1\n"),
-}  # fmt: skip
-
-
-def converted(folder: Path, head: str, *words: str, activation: str = "leaky") -> Path:
-    """Convert a small network with that head, parameters made up."""
-    filters, section = HEADS[head]
-    cfg = folder / f"{head}.cfg"
-    cfg.write_text(BACKBONE.format(filters=filters, activation=activation) + section)
-    done = edgeyolo("convert", cfg, "--random-weights", "1", *words, "-o", folder / "m.onnx")
-    assert done.returncode == 0, done.stderr
-    return folder / "m.onnx"
 
 
 @compiler
