@@ -67,10 +67,6 @@ def summed(a: Statistics, b: Statistics) -> Statistics:
             name: np.maximum(values, b.channel_amax.get(name, values))
             for name, values in a.channel_amax.items()
         },
-        channel_power={
-            name: (power * a.images + b.channel_power[name] * b.images) / (a.images + b.images)
-            for name, power in a.channel_power.items()
-        },
         images=a.images + b.images,
     )
 
