@@ -1,0 +1,91 @@
+"""A simulated `tensorrt` module for each generation of NVIDIA's API that EdgeYOLO supports.
+
+    trt = simulated_tensorrt("10.3")          # put it into sys.modules, or use the fixture `tensorrt`
+    trt.__simulation__                        # the test's handle: boards, faults, messages, misuse
+
+The names, signatures and enum values are those of NVIDIA's own bindings (``surface/*.json``). Inference runs
+in ONNX Runtime on the device addresses and the stream that the caller gave, at the time the stream gets there.
+What this never says anything about: speed, FP16 and INT8 arithmetic (the ONNX runs as it is), tactics, fusions,
+memory that a build really takes, and plugins.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from tests.sim.tensorrt import basics
+from tests.sim.tensorrt.board import BOARDS, Board
+from tests.sim.tensorrt.builder import Builder
+from tests.sim.tensorrt.calibration import CALIBRATORS
+from tests.sim.tensorrt.config import BuilderConfig, OptimizationProfile, TimingCache
+from tests.sim.tensorrt.context import ExecutionContext
+from tests.sim.tensorrt.device import Device, HostDevice, default_device
+from tests.sim.tensorrt.network import Layer, Network, OnnxParser, ParserError, Tensor
+from tests.sim.tensorrt.pybind import NotSimulatedError
+from tests.sim.tensorrt.runtime import CudaEngine, EngineInspector, Runtime
+from tests.sim.tensorrt.simulation import FAILURES, GENERATIONS, Simulation, surface
+
+__all__ = [
+    "BOARDS", "FAILURES", "GENERATIONS", "Board", "HostDevice", "NotSimulatedError", "Simulation",
+    "simulated_tensorrt", "simulation_of", "surface",
+]  # fmt: skip
+
+IMPLEMENTATIONS: dict[str, type] = {
+    "Builder": Builder,
+    "Dims": basics.Dims,
+    "EngineInspector": EngineInspector,
+    "IBuilderConfig": BuilderConfig,
+    "ICudaEngine": CudaEngine,
+    "IExecutionContext": ExecutionContext,
+    "ILayer": Layer,
+    "ILogger": basics.ILogger,
+    "INetworkDefinition": Network,
+    "IOptimizationProfile": OptimizationProfile,
+    "IOutputAllocator": basics.IOutputAllocator,
+    "IProfiler": basics.IProfiler,
+    "IProgressMonitor": basics.IProgressMonitor,
+    "ITensor": Tensor,
+    "ITimingCache": TimingCache,
+    "Logger": basics.Logger,
+    "OnnxParser": OnnxParser,
+    "ParserError": ParserError,
+    "Profiler": basics.Profiler,
+    "Runtime": Runtime,
+    **CALIBRATORS,
+}
+_FUNCTIONS = {
+    "nptype": basics.make_nptype,
+    "volume": basics.make_volume,
+    "get_nv_onnx_parser_version": lambda simulation: lambda: _number(simulation.version),
+    "init_libnvinfer_plugins": lambda simulation: lambda logger, namespace: True,
+}
+
+
+def simulated_tensorrt(
+    generation: str, *, board: str | Board = "orin-nano", device: Device | None = None
+) -> ModuleType:
+    """Make a module of its own, with no state of an earlier one.
+
+    Args:
+        generation: One of `GENERATIONS`.
+        board: A key of `BOARDS`, or one's own.
+        device: Where memory and streams are; by default the simulated CUDA driver where the process has loaded
+            it, else a `HostDevice`.
+    """
+    made = BOARDS[board] if isinstance(board, str) else board
+    simulation = Simulation(generation, device if device is not None else default_device(), made)
+    simulation.module.IHostMemory = type("IHostMemory", (basics.HostMemory,), {"__module__": "tensorrt"})  # type: ignore[attr-defined]
+    simulation.assemble(IMPLEMENTATIONS, _FUNCTIONS)
+    return simulation.module
+
+
+def _number(version: tuple[int, ...]) -> int:
+    major, minor, patch = version[:3]
+    return major * 10_000 + minor * 100 + patch
+
+
+def simulation_of(module: Any) -> Simulation:
+    """Give the handle on a simulated module."""
+    found: Simulation = module.__simulation__
+    return found

@@ -1,0 +1,343 @@
+"""The builder: what a network and a configuration must be for a plan to come out.
+
+Every refusal ends in None and a line on the logger, as the real one's does. The texts are NVIDIA's where they
+are known from its sources and issue threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.sim.tensorrt.basics import host_memory
+from tests.sim.tensorrt.calibration import CalibrationFailure, calibrate
+from tests.sim.tensorrt.config import DLA_OPERATORS
+from tests.sim.tensorrt.onnx_graph import Graph
+from tests.sim.tensorrt.plan import Plan
+from tests.sim.tensorrt.pybind import call_back
+
+__all__ = ["Builder"]
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_PRECISION_FLAGS = ("FP16", "BF16", "INT8", "FP8", "INT4", "FP4")
+
+
+class Refused(RuntimeError):
+    """A build that gives None; the text is the logger's."""
+
+
+class Builder:
+    """`Builder`."""
+
+    _simulation: Any
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self._max_threads = 1
+        refuse_without_cuda(self._simulation, logger)
+
+    @property
+    def logger(self) -> Any:
+        return self._logger
+
+    @property
+    def platform_has_fast_fp16(self) -> bool:
+        return self._simulation.board.fast_fp16
+
+    @property
+    def platform_has_fast_int8(self) -> bool:
+        return self._simulation.board.fast_int8
+
+    @property
+    def platform_has_tf32(self) -> bool:
+        return self._simulation.board.tf32
+
+    @property
+    def num_DLA_cores(self) -> int:
+        return dla_cores(self._simulation)
+
+    @property
+    def max_DLA_batch_size(self) -> int:
+        return 4096 if dla_cores(self._simulation) else 0
+
+    @property
+    def max_batch_size(self) -> int:
+        return 1
+
+    @property
+    def max_threads(self) -> int:
+        return self._max_threads
+
+    @max_threads.setter
+    def max_threads(self, value: int) -> None:
+        self._max_threads = value
+
+    def reset(self) -> None:
+        """Give nothing up: there is nothing."""
+
+    def create_network(self, flags: int = 0) -> Any:
+        return self._simulation.new("INetworkDefinition", flags=flags, builder=self, logger=self._logger)
+
+    def create_builder_config(self) -> Any:
+        return self._simulation.new("IBuilderConfig", logger=self._logger)
+
+    def create_optimization_profile(self) -> Any:
+        return self._simulation.new("IOptimizationProfile", logger=self._logger)
+
+    def is_network_supported(self, network: Any, config: Any) -> bool:
+        return next(_refusals(self._simulation, network, config), None) is None
+
+    def build_serialized_network(self, network: Any, config: Any, kernel_text: Any = None) -> Any:
+        simulation = self._simulation
+        try:
+            plan = _build(simulation, network, config, self._logger)
+        except (Refused, CalibrationFailure) as exc:
+            simulation.log(self._logger, "ERROR", f"IBuilder::buildSerializedNetwork: {exc}")
+            return None
+        return host_memory(simulation, plan.to_bytes())
+
+    def build_engine(self, network: Any, config: Any) -> Any:
+        memory = Builder.build_serialized_network(self, network, config)
+        runtime = self._simulation.module.Runtime(self._logger)
+        return None if memory is None else runtime.deserialize_cuda_engine(memory)
+
+    build_engine_with_config = build_engine
+
+
+def refuse_without_cuda(simulation: Any, logger: Any) -> None:
+    """Do what the constructors do on a machine without a GPU."""
+    if error := simulation.device.failure():
+        text = f"CUDA initialization failure with error: {error}. Please check your CUDA installation"
+        simulation.log(logger, "ERROR", text)
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+
+def dla_cores(simulation: Any) -> int:
+    """Give the cores this release reaches: 10.7 is the last 10.x with JetPack's DLA, 11.0 to 11.4.0 have none."""
+    return simulation.board.dla_cores if simulation.version < (10, 8) else 0
+
+
+def _build(simulation: Any, network: Any, config: Any, logger: Any) -> Plan:
+    for refusal in _refusals(simulation, network, config):
+        raise Refused(refusal)
+    board, settings, graph = simulation.board, config._settings, network._graph
+    for flag, fast, what in (("INT8", board.fast_int8, "Int8"), ("FP16", board.fast_fp16, "Half2")):
+        if config._has(flag) and not fast:
+            text = f"{what} support requested on hardware without native {what} support"
+            simulation.log(logger, "WARNING", f"{text}, performance will be negatively affected.")
+    scales = _scales(simulation, network, config, logger)
+    layers = _layers(network, config, scales)
+    _tune(simulation, config, layers, logger)
+    facts = {
+        "version": list(simulation.version),
+        "version_compatible": config._has("VERSION_COMPATIBLE"),
+        "hardware_compatibility_level": settings["hardware_compatibility_level"].name,
+        "gpu": board.name,
+        "compute_capability": list(simulation.compute_capability),
+        "profiles": [profile._shapes for profile in config._profiles],
+        "layers": layers,
+        "profiling_verbosity": settings["profiling_verbosity"].name,
+        "strongly_typed": network._strongly_typed(),
+        "optimization_level": settings["builder_optimization_level"],
+        "scratch": simulation.scratch,
+        "name": network._name,
+        "dla_core": settings["DLA_core"],
+    }
+    simulation.builds.append({**facts, "scales": scales})
+    return Plan(facts, graph.model.SerializeToString())
+
+
+def _refusals(simulation: Any, network: Any, config: Any) -> Iterator[str]:
+    """Check network and configuration against each other, in the order of NVIDIA's `validate`."""
+    if network._graph is None or not network._outputs():
+        yield "Error Code 4: API Usage Error (Network must have at least one output)"
+        return
+    yield from _typing_refusals(network, config)
+    yield from _profile_refusals(network, config)
+    yield from _dla_refusals(simulation, network, config)
+    if config._settings["hardware_compatibility_level"].name == "AMPERE_PLUS" and simulation.board.jetson:
+        yield "Error Code 9: API Usage Error (Hardware compatibility is not supported on this platform)"
+    if config._has("EXCLUDE_LEAN_RUNTIME") and not config._has("VERSION_COMPATIBLE"):
+        yield "Error Code 3: API Usage Error (EXCLUDE_LEAN_RUNTIME needs VERSION_COMPATIBLE)"
+
+
+def _typing_refusals(network: Any, config: Any) -> Iterator[str]:
+    graph: Graph = network._graph
+    if network._strongly_typed():
+        for flag in _PRECISION_FLAGS:
+            if config._has(flag):
+                yield (
+                    f"Error Code 3: API Usage Error (Builder flag {flag} may not be set for a strongly typed "
+                    "network)"
+                )
+        if config._settings["int8_calibrator"] is not None:
+            yield "Error Code 3: API Usage Error (A calibrator may not be set for a strongly typed network)"
+    else:
+        for used, flag, name in ((graph.quantized, "INT8", "Int8"), (graph.half, "FP16", "Fp16")):
+            if used and not config._has(flag):
+                yield (
+                    f"Error Code 4: API Usage Error ({name} precision has been set for a layer or layer output, "
+                    f"but {name.lower()} is not configured in the builder)"
+                )
+
+
+def _profile_refusals(network: Any, config: Any) -> Iterator[str]:
+    for index in range(len(network._inputs())):
+        tensor = network.get_input(index)
+        shape = tuple(tensor.shape)
+        if -1 in shape and not config._profiles:
+            yield (
+                "Error Code 4: API Usage Error (Network has dynamic or shape inputs, but no optimization "
+                "profile has been defined.)"
+            )
+        for number, profile in enumerate(config._profiles):
+            ranges = profile._shapes.get(tensor.name)
+            if ranges is None and -1 in shape:
+                yield (
+                    f"Error Code 4: API Usage Error ({tensor.name}: optimization profile {number} has no "
+                    "dimensions for this dynamic input)"
+                )
+            if ranges is not None and not all(_fits(shape, given) for given in ranges):
+                yield (
+                    f"Error Code 4: API Usage Error ({tensor.name}: optimization profile {number} is "
+                    f"{[list(given) for given in ranges]}, the network's shape is {list(shape)})"
+                )
+    known = {value.name for value in network._inputs()}
+    for profile in config._profiles:
+        for name in profile._shapes.keys() - known:
+            yield f"Error Code 4: API Usage Error (Cannot find binding of given name: {name})"
+
+
+def _fits(shape: tuple[int, ...], given: Any) -> bool:
+    return len(shape) == len(given) and all(s in (-1, g) for s, g in zip(shape, given, strict=True))
+
+
+def _dla_refusals(simulation: Any, network: Any, config: Any) -> Iterator[str]:
+    settings = config._settings
+    devices = {
+        layer.name: config._devices.get(layer.name, settings["default_device_type"])
+        for layer in network._layers
+    }
+    wanted = [layer for layer in network._layers if devices[layer.name].name == "DLA"]
+    if not wanted:
+        return
+    cores, core = dla_cores(simulation), settings["DLA_core"]
+    if not 0 <= core < cores:
+        yield f"Error Code 3: API Usage Error (DLA core {core} was asked for, this device has {cores})"
+        return
+    if not network._strongly_typed() and not (config._has("FP16") or config._has("INT8")):
+        yield "Error Code 4: API Usage Error (DLA layers need FP16 or INT8 mode)"
+    calibrator = settings["int8_calibrator"]
+    if calibrator is not None and calibrator.get_algorithm().name != "ENTROPY_CALIBRATION_2":
+        yield "Error Code 4: API Usage Error (DLA supports EntropyCalibrator2 alone)"
+    for layer in wanted:
+        if layer._node().op_type not in DLA_OPERATORS and not config._has("GPU_FALLBACK"):
+            yield (
+                f"Error Code 4: API Usage Error ({layer.name}: DLA validation failed, the layer is not "
+                "supported on DLA and GPU_FALLBACK is not set)"
+            )
+
+
+def _scales(simulation: Any, network: Any, config: Any, logger: Any) -> dict[str, float]:
+    calibrator = config._settings["int8_calibrator"]
+    if network._strongly_typed() or not config._has("INT8"):
+        return {}
+    if network._graph.quantized:
+        if calibrator is not None:
+            text = (
+                "Calibrator won't be used in explicit quantization mode. Please insert Quantize/Dequantize "
+                "layers to indicate which tensors to quantize/dequantize."
+            )
+            simulation.log(logger, "WARNING", text)
+        return {}
+    if calibrator is None:
+        if not network._ranges:
+            raise Refused(
+                "Error Code 4: Internal Error (Calibration failure occurred with no scaling factors)"
+            )
+        return {name: max(map(abs, limits)) / 127 for name, limits in network._ranges.items()}
+    return calibrate(simulation, config, network, logger)
+
+
+def _layers(network: Any, config: Any, scales: dict[str, float]) -> list[dict[str, Any]]:
+    """Give each layer's name, operator, precision, device and tensors; Q/DQ around weighted layers is fused."""
+    graph: Graph = network._graph
+    made = {name: node for node in graph.model.graph.node for name in node.output}
+    layers = []
+    for layer in network._layers:
+        node = layer._node()
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Constant"):
+            continue
+        inputs = [name for name in node.input if name and name not in graph.constants]
+        explicit = [made[name].op_type == "DequantizeLinear" for name in node.input[:2] if name in made]
+        if node.op_type in _WEIGHTED and len(explicit) == 2 and all(explicit):
+            precision = "INT8"
+        elif any(name in scales for name in inputs) and node.op_type in (
+            *_WEIGHTED,
+            "MaxPool",
+            "Add",
+            "Relu",
+        ):
+            precision = "INT8"
+        elif any(graph.types.get(name) == 10 for name in node.output) or config._has("FP16"):
+            precision = "HALF"
+        else:
+            precision = "FLOAT"
+        device = config._devices.get(layer.name, config._settings["default_device_type"]).name
+        on_dla = device == "DLA" and node.op_type in DLA_OPERATORS
+        layers.append({
+            "name": layer.name, "operator": node.op_type, "precision": precision,
+            "device": "DLA" if on_dla else "GPU", "inputs": inputs, "outputs": list(node.output),
+        })  # fmt: skip
+    return layers
+
+
+def _tune(simulation: Any, config: Any, layers: list[dict[str, Any]], logger: Any) -> None:
+    """Go through the layers as tactic selection does, with workspace, timing cache and progress monitor."""
+    phases = _Phases(simulation, config._settings["progress_monitor"])
+    phases.start("Building engine", None, 2)
+    phases.start("Tactic selection", "Building engine", len(layers))
+    pool = simulation.module.MemoryPoolType.WORKSPACE
+    limit = config.get_memory_pool_limit(pool)
+    for step, layer in enumerate(layers):
+        if layer["operator"] in _WEIGHTED and limit < simulation.workspace_needed:
+            text = (
+                f"Tactic Device request: {simulation.workspace_needed >> 20}MB Available: {limit >> 20}MB. "
+                "Device memory is insufficient to use tactic."
+            )
+            simulation.log(logger, "WARNING", text)
+            raise Refused(
+                f"Error Code 10: Internal Error (Could not find any implementation for node {layer['name']}.)"
+            )
+        phases.step("Tactic selection", step)
+    phases.finish("Tactic selection")
+    phases.step("Building engine", 0)
+    cache = config._timing_cache
+    if cache is not None and not config._has("DISABLE_TIMING_CACHE"):
+        tactics = [f"{layer['operator']}/{layer['precision']}/{layer['name']}" for layer in layers]
+        hits = cache._learn(tactics)
+        simulation.log(logger, "VERBOSE", f"Timing cache: {hits} of {len(tactics)} tactics found")
+    phases.step("Building engine", 1)
+    phases.finish("Building engine")
+
+
+class _Phases:
+    """Calls to `IProgressMonitor`; a step that is answered with False ends the build."""
+
+    def __init__(self, simulation: Any, monitor: Any) -> None:
+        self._swallowed, self._monitor = simulation.swallowed, monitor
+
+    def start(self, name: str, parent: str | None, steps: int) -> None:
+        self._call("phase_start", name, parent, steps)
+
+    def step(self, name: str, step: int) -> None:
+        if self._call("step_complete", name, step) is False:
+            raise Refused("Error Code 9: Skipping build, it was cancelled by the progress monitor")
+
+    def finish(self, name: str) -> None:
+        self._call("phase_finish", name)
+
+    def _call(self, method: str, *args: Any) -> Any:
+        if self._monitor is None:
+            return None
+        return call_back(self._monitor, method, *args, otherwise=False, swallowed=self._swallowed)

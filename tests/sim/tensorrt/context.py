@@ -1,0 +1,364 @@
+"""The execution context: shapes, addresses, and work on the caller's stream.
+
+Owns what a context keeps and what it queues. The work looks every address up when it runs, so that a buffer
+that was freed, moved or is too small fails there, and a missing synchronisation shows as old bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tests.sim.tensorrt.basics import numpy_dtype
+from tests.sim.tensorrt.device import ILLEGAL_ADDRESS, LAUNCH_FAILED
+from tests.sim.tensorrt.pybind import call_back
+from tests.sim.tensorrt.runtime import as_array, static_shape
+
+__all__ = ["ExecutionContext"]
+
+_ALIGNMENT = 256  # NvInferRuntime.h, setTensorAddress
+_UNKNOWN = -1
+
+
+class ExecutionContext:
+    """`IExecutionContext`."""
+
+    _simulation: Any
+    _engine_: Any
+    _scratch: int
+    _logger: Any
+
+    def _made(self) -> None:
+        self._context = self._simulation.device.current()
+        self._addresses: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._resolved: dict[tuple[Any, ...], dict[str, tuple[int, ...]]] = {}
+        self._allocators: dict[str, Any] = {}
+        self._profile = 0
+        self._profiler: Any = None
+        self._emits = True
+        self._ran = False
+        self._pending: list[int] = []  # streams of work that has not run
+        self._name = ""
+        self._nvtx = self._simulation.module.ProfilingVerbosity.LAYER_NAMES_ONLY
+        self._debug_sync = False
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_pending"):
+            self._simulation.misuse.append("an execution context was destroyed with work in flight")
+        if scratch := self.__dict__.pop("_scratch", 0):
+            self._simulation.device.free(scratch)
+
+    @property
+    def engine(self) -> Any:
+        return self._engine_
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._name = value
+
+    @property
+    def nvtx_verbosity(self) -> Any:
+        return self._nvtx
+
+    @nvtx_verbosity.setter
+    def nvtx_verbosity(self, value: Any) -> None:
+        self._nvtx = value
+
+    @property
+    def debug_sync(self) -> bool:
+        return self._debug_sync
+
+    @debug_sync.setter
+    def debug_sync(self, value: bool) -> None:
+        self._debug_sync = value
+
+    # ---- shapes ------------------------------------------------------------------------------------------------
+
+    @property
+    def active_optimization_profile(self) -> int:
+        return self._profile
+
+    @active_optimization_profile.setter
+    def active_optimization_profile(self, value: int) -> None:
+        ExecutionContext.set_optimization_profile_async(self, value, 0)
+
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        if not 0 <= profile_index < len(self._engine_._profiles):
+            return self._refuse("setOptimizationProfileAsync", f"the engine has no profile {profile_index}")
+        self._profile = profile_index
+        self._shapes.clear()
+        return True
+
+    def set_input_shape(self, name: str, shape: Any) -> bool:
+        if name not in self._engine_._inputs:
+            return self._refuse(
+                "setInputShape",
+                f"Given invalid tensor name: {name}. Get valid tensor names with getIOTensorName()",
+            )
+        lower, _, upper = self._engine_._range(name, self._profile)
+        wanted = tuple(shape)
+        if len(wanted) != len(lower) or not all(
+            a <= s <= b for a, s, b in zip(lower, wanted, upper, strict=True)
+        ):
+            text = (
+                f"Error Code 3: API Usage Error (Parameter check failed: the shape {list(wanted)} of {name} is "
+                f"not within profile {self._profile}: {list(lower)} to {list(upper)})"
+            )
+            return self._refuse("setInputShape", text)
+        self._shapes[name] = wanted
+        return True
+
+    def get_tensor_shape(self, name: str) -> Any:
+        if name not in self._engine_._tensors:
+            self._refuse("getTensorShape", f"Given invalid tensor name: {name}")
+            return self._simulation.module.Dims([])
+        return self._simulation.module.Dims(self._shape(name))
+
+    def get_tensor_strides(self, name: str) -> Any:
+        shape = self._shape(name)
+        strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+        return self._simulation.module.Dims(strides)
+
+    def get_max_output_size(self, name: str) -> int:
+        upper = {n: self._engine_._range(n, self._profile)[2] for n in self._engine_._inputs}
+        shape = self._resolve(upper)[name]
+        return int(np.prod(shape)) * numpy_dtype(self._engine_._dtypes[name]).itemsize
+
+    def infer_shapes(self) -> list[str]:
+        return [name for name in self._engine_._inputs if _UNKNOWN in self._shape(name)]
+
+    @property
+    def all_binding_shapes_specified(self) -> bool:
+        return not ExecutionContext.infer_shapes(self)
+
+    @property
+    def all_shape_inputs_specified(self) -> bool:
+        return True
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if name in self._engine_._inputs:
+            return self._shapes.get(name, static_shape(self._engine_._inputs[name]))
+        shape = static_shape(self._engine_._outputs[name])
+        if _UNKNOWN not in shape or ExecutionContext.infer_shapes(self):
+            return shape
+        return self._resolve({n: self._shape(n) for n in self._engine_._inputs})[name]
+
+    def _resolve(self, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Give the outputs' shapes for the inputs'; -1 is what depends on the data."""
+        key = tuple(inputs.items())
+        if key not in self._resolved:
+            model = onnx.load_model_from_string(self._engine_._plan.onnx)
+            for value in model.graph.input:
+                if value.name in inputs:
+                    for dim, size in zip(value.type.tensor_type.shape.dim, inputs[value.name], strict=True):
+                        dim.dim_value = size
+            for value in model.graph.output:
+                value.type.tensor_type.ClearField("shape")
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+            self._resolved[key] = {value.name: static_shape(value) for value in inferred.output}
+        return self._resolved[key]
+
+    # ---- bindings (8.6) ----------------------------------------------------------------------------------------
+
+    def set_binding_shape(self, binding: int, shape: Any) -> bool:
+        return ExecutionContext.set_input_shape(self, self._engine_._named(binding), shape)
+
+    def get_binding_shape(self, binding: int) -> Any:
+        return self._simulation.module.Dims(self._shape(self._engine_._named(binding)))
+
+    def execute_async_v2(self, bindings: list[int], stream_handle: int, input_consumed: Any = None) -> bool:
+        names = list(self._engine_._tensors)
+        if len(bindings) < len(names):
+            return self._refuse("enqueueV2", f"{len(names)} bindings expected, {len(bindings)} given")
+        for name, address in zip(names, bindings, strict=False):
+            if not ExecutionContext.set_tensor_address(self, name, address):
+                return False
+        return ExecutionContext.execute_async_v3(self, stream_handle)
+
+    def execute_v2(self, bindings: list[int]) -> bool:
+        queued = ExecutionContext.execute_async_v2(self, bindings, 0)
+        return queued and bool(self._simulation.device.synchronize(0))
+
+    # ---- addresses ---------------------------------------------------------------------------------------------
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        if name not in self._engine_._tensors:
+            return self._refuse(
+                "setTensorAddress",
+                f"Given invalid tensor name: {name}. Get valid tensor names with getIOTensorName()",
+            )
+        if memory % _ALIGNMENT:
+            return self._refuse(
+                "setTensorAddress", f"{name}: {memory:#x} is not aligned to {_ALIGNMENT} bytes"
+            )
+        self._addresses[name] = memory
+        return True
+
+    def get_tensor_address(self, name: str) -> int:
+        if name not in self._engine_._tensors:
+            self._refuse("getTensorAddress", f"Given invalid tensor name: {name}")
+        return self._addresses.get(name, 0)
+
+    def set_output_allocator(self, name: str, output_allocator: Any) -> bool:
+        if name not in self._engine_._outputs:
+            return self._refuse("setOutputAllocator", f"{name} is no output")
+        self._allocators[name] = output_allocator
+        return True
+
+    def get_output_allocator(self, name: str) -> Any:
+        return self._allocators.get(name)
+
+    # ---- profiling ---------------------------------------------------------------------------------------------
+
+    @property
+    def profiler(self) -> Any:
+        return self._profiler
+
+    @profiler.setter
+    def profiler(self, value: Any) -> None:
+        self._profiler = value
+
+    @property
+    def enqueue_emits_profile(self) -> bool:
+        return self._emits
+
+    @enqueue_emits_profile.setter
+    def enqueue_emits_profile(self, value: bool) -> None:
+        self._emits = value
+
+    def report_to_profiler(self) -> bool:
+        """Report the last run, which the caller has waited for."""
+        if self._profiler is None or not self._ran or self._pending:
+            return self._refuse("reportToProfiler", "no profiler, or nothing was run and waited for")
+        for layer in self._engine_._plan.facts["layers"]:
+            args = layer["name"], 0.001
+            call_back(
+                self._profiler,
+                "report_layer_time",
+                *args,
+                otherwise=None,
+                swallowed=self._simulation.swallowed,
+            )
+        return True
+
+    # ---- running -----------------------------------------------------------------------------------------------
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        simulation, device = self._simulation, self._simulation.device
+        if self.__dict__.get("_scratch") == 0:
+            return self._refuse("enqueueV3", "Error Code 3: API Usage Error (device memory was not provided)")
+        if device.current() != self._context:
+            simulation.misuse.append(
+                "execute_async_v3: the execution context belongs to another CUDA context"
+            )
+            return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (invalid resource handle)")
+        if not stream_handle:
+            text = (
+                "Using default stream in enqueueV3() may lead to performance issues due to additional calls to "
+                "cudaStreamSynchronize() by TensorRT to ensure correct synchronization. Please use non-default "
+                "stream instead."
+            )
+            simulation.log(self._logger, "WARNING", text)
+        if any(stream != stream_handle for stream in self._pending):
+            simulation.misuse.append("one execution context has work on two streams at a time")
+        work = self._work()
+        if work is None:
+            return False
+        self._pending.append(stream_handle)
+        if not device.enqueue(stream_handle, "tensorrt", lambda: self._run(stream_handle, *work)):
+            self._pending.remove(stream_handle)
+            return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (the stream takes no work)")
+        if self._profiler is not None and self._emits:  # such an enqueue waits (NvInferRuntime.h, IProfiler)
+            device.synchronize(stream_handle)
+            ExecutionContext.report_to_profiler(self)
+        return True
+
+    def _work(self) -> tuple[dict[str, int], dict[str, tuple[int, ...]]] | None:
+        """Take a copy of what was set, or refuse what was not."""
+        shapes = {}
+        for name in self._engine_._tensors:
+            shape = self._shape(name)
+            if name in self._engine_._inputs and _UNKNOWN in shape:
+                self._refuse(
+                    "enqueueV3", f"Error Code 7: Internal Error (the shape of input {name} is not set)"
+                )
+                return None
+            if not self._addresses.get(name) and self._allocators.get(name) is None:
+                text = (
+                    "Error Code 3: API Usage Error (Parameter check failed, condition: mContext.profileObliviousBindings"
+                    f".at(profileObliviousIndex) || getPtrOrNull(mOutputAllocators, profileObliviousIndex). "
+                    f"Neither address or allocator is set for {'input' if name in self._engine_._inputs else 'output'} "
+                    f"tensor {name}. Call setInputTensorAddress, setOutputTensorAddress or setOutputAllocator "
+                    "before enqueue/execute.)"
+                )
+                self._refuse("enqueueV3", text)
+                return None
+            shapes[name] = shape
+        return dict(self._addresses), shapes
+
+    def _run(self, stream: int, addresses: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Do the work, on the device's time: gives a CUDA error code."""
+        try:
+            if stream in self._pending:  # a captured graph comes by again and again
+                self._pending.remove(stream)
+            self._ran = True
+            return self._infer(addresses, shapes)
+        except Exception as exc:  # noqa: BLE001  (this is called from C)
+            self._refuse("enqueueV3", f"Error Code 1: Cuda Runtime (unspecified launch failure): {exc}")
+            return LAUNCH_FAILED
+
+    def _infer(self, addresses: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> int:
+        engine, feeds = self._engine_, {}
+        for value in engine._session.get_inputs():
+            array = self._array(value.name, addresses[value.name], shapes[value.name])
+            if array is None:
+                return ILLEGAL_ADDRESS
+            feeds[value.name] = array if array.dtype != np.int32 else array.astype(_ONNX_INTS[value.type])
+        names = list(engine._outputs)
+        for name, result in zip(names, engine._session.run(names, feeds), strict=True):
+            address = addresses.get(name, 0)
+            if (allocator := self._allocators.get(name)) is not None:
+                address = self._allocate(allocator, name, result.nbytes, address)
+                dims = self._simulation.module.Dims(result.shape)
+                call_back(
+                    allocator,
+                    "notify_shape",
+                    name,
+                    dims,
+                    otherwise=None,
+                    swallowed=self._simulation.swallowed,
+                )
+            array = self._array(name, address, result.shape)
+            if array is None:
+                return ILLEGAL_ADDRESS
+            array[...] = result
+        return 0
+
+    def _array(self, name: str, address: int, shape: tuple[int, ...]) -> Any:
+        dtype = numpy_dtype(self._engine_._dtypes[name])
+        size = int(np.prod(shape)) * dtype.itemsize
+        view = self._simulation.device.view(self._context, address, size)
+        return None if view is None else as_array(view, dtype, shape)
+
+    def _allocate(self, allocator: Any, name: str, size: int, address: int) -> int:
+        given = call_back(
+            allocator, "reallocate_output", name, address, size, _ALIGNMENT,
+            otherwise=0, swallowed=self._simulation.swallowed,
+        )  # fmt: skip
+        return int(given or 0)
+
+    def _refuse(self, call: str, text: str) -> bool:
+        self._simulation.log(self._logger, "ERROR", f"IExecutionContext::{call}: {text}")
+        return False
+
+
+# TensorRT 8 has no int64: its tensors are int32, the ONNX wants what it says.
+_ONNX_INTS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}

@@ -1,0 +1,407 @@
+"""The network, its tensors and layers, and the parser that fills it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from onnx import TensorProto
+
+from tests.sim.tensorrt.onnx_graph import SUPPORTED, Finding, Graph, Rules, findings, layer_type
+
+__all__ = ["Layer", "Network", "OnnxParser", "ParserError", "Tensor", "data_type"]
+
+_DATA_TYPES = {
+    TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.INT8: "INT8", TensorProto.INT32: "INT32",
+    TensorProto.BOOL: "BOOL", TensorProto.UINT8: "UINT8", TensorProto.INT64: "INT64", TensorProto.DOUBLE: "FLOAT",
+    TensorProto.BFLOAT16: "BF16",
+}  # fmt: skip
+
+
+def data_type(simulation: Any, onnx_type: int) -> Any:
+    """Give the `DataType` a tensor of the ONNX has in the network."""
+    name = _DATA_TYPES.get(onnx_type, "FLOAT")
+    if name == "INT64" and not Rules.of(simulation.version).int64:
+        name = "INT32"
+    return simulation.module.DataType.__members__[name]
+
+
+class Tensor:
+    """`ITensor`."""
+
+    _simulation: Any
+    _value: Any  # onnx.ValueInfoProto
+    _network: Any
+
+    def _made(self) -> None:
+        self._range: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self._value.name)
+
+    @property
+    def shape(self) -> Any:
+        dims = self._value.type.tensor_type.shape.dim
+        return self._simulation.module.Dims([d.dim_value if d.HasField("dim_value") else -1 for d in dims])
+
+    @property
+    def dtype(self) -> Any:
+        return data_type(self._simulation, self._value.type.tensor_type.elem_type)
+
+    @property
+    def is_network_input(self) -> bool:
+        return any(value.name == self.name for value in self._network._inputs())
+
+    @property
+    def is_network_output(self) -> bool:
+        return any(value.name == self.name for value in self._network._outputs())
+
+    @property
+    def is_shape_tensor(self) -> bool:
+        return False
+
+    @property
+    def is_execution_tensor(self) -> bool:
+        return True
+
+    @property
+    def location(self) -> Any:
+        return self._simulation.module.TensorLocation.DEVICE
+
+    @property
+    def dynamic_range(self) -> tuple[float, float] | None:
+        return self._range
+
+    def set_dynamic_range(self, min: float, max: float) -> bool:
+        self._range = min, max
+        self._network._ranges[self.name] = self._range
+        return True
+
+    def reset_dynamic_range(self) -> None:
+        self._range = None
+        self._network._ranges.pop(self.name, None)
+
+
+class Layer:
+    """`ILayer`: one a node, without the constants TensorRT makes of weights."""
+
+    _simulation: Any
+    _network: Any
+    _index: int
+
+    def _made(self) -> None:
+        self._precision: Any = None
+
+    @property
+    def name(self) -> str:
+        return str(self._network._graph.name_of(self._index))
+
+    @property
+    def type(self) -> Any:
+        members = self._simulation.module.LayerType.__members__
+        return members[layer_type(self._node().op_type)]
+
+    @property
+    def metadata(self) -> str:
+        return f"[ONNX Layer: {self.name}]"
+
+    @property
+    def num_inputs(self) -> int:
+        return len([name for name in self._node().input if name not in self._network._graph.constants])
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self._node().output)
+
+    @property
+    def precision(self) -> Any:
+        return self._precision or self._simulation.module.DataType.FLOAT
+
+    @precision.setter
+    def precision(self, value: Any) -> None:
+        self._precision = value
+
+    @property
+    def precision_is_set(self) -> bool:
+        return self._precision is not None
+
+    def reset_precision(self) -> None:
+        self._precision = None
+
+    def _node(self) -> Any:
+        return self._network._graph.model.graph.node[self._index]
+
+
+class Network:
+    """`INetworkDefinition`, filled by the parser alone."""
+
+    _simulation: Any
+    _flags: int
+    _builder: Any
+    _logger: Any
+
+    def _made(self) -> None:
+        self._graph: Graph | None = None
+        self._layers: list[Any] = []
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self._name = "Unnamed Network 0"
+
+    def _has(self, flag: str) -> bool:
+        member = self._simulation.module.NetworkDefinitionCreationFlag.__members__.get(flag)
+        return member is not None and bool(self._flags >> int(member) & 1)
+
+    def _strongly_typed(self) -> bool:
+        return self._simulation.version >= (11,) or self._has("STRONGLY_TYPED")
+
+    def _inputs(self) -> list[Any]:
+        if self._graph is None:
+            return []
+        constants = self._graph.constants
+        return [value for value in self._graph.model.graph.input if value.name not in constants]
+
+    def _outputs(self) -> list[Any]:
+        return [] if self._graph is None else list(self._graph.model.graph.output)
+
+    def _fill(self, graph: Graph) -> None:
+        self._graph = graph
+        self._layers = [
+            self._simulation.new("ILayer", network=self, index=index)
+            for index, node in enumerate(graph.model.graph.node)
+        ]
+        self._name = graph.model.graph.name
+
+    @property
+    def builder(self) -> Any:
+        return self._builder
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._name = value
+
+    @property
+    def flags(self) -> int:
+        return self._flags
+
+    def get_flag(self, flag: Any) -> bool:
+        return self._has(flag.name)
+
+    @property
+    def has_implicit_batch_dimension(self) -> bool:
+        return self._implicit_batch()
+
+    def _implicit_batch(self) -> bool:
+        return self._simulation.version < (10,) and not self._has("EXPLICIT_BATCH")
+
+    @property
+    def has_explicit_precision(self) -> bool:
+        return self._has("EXPLICIT_PRECISION")
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._layers)
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self._inputs())
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self._outputs())
+
+    def get_input(self, index: int) -> Any:
+        return self._tensor(self._inputs(), index)
+
+    def get_output(self, index: int) -> Any:
+        return self._tensor(self._outputs(), index)
+
+    def get_layer(self, index: int) -> Any:
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: int) -> Any:
+        if not -len(self._layers) <= index < len(self._layers):
+            raise IndexError
+        return self._layers[index]
+
+    def _tensor(self, values: list[Any], index: int) -> Any:
+        if not 0 <= index < len(values):
+            return None
+        return self._simulation.new("ITensor", value=values[index], network=self)
+
+
+class ParserError:
+    """`ParserError`."""
+
+    _finding: Finding
+    _graph: Graph | None
+    _simulation: Any
+
+    def code(self) -> Any:
+        return self._simulation.module.ErrorCode.__members__[self._finding.code]
+
+    def desc(self) -> str:
+        return f"Assertion failed: {self._finding.text}" if self._finding.index >= 0 else self._finding.text
+
+    def file(self) -> str:
+        return "onnxOpImporters.cpp" if self._finding.index >= 0 else "ModelImporter.cpp"
+
+    def func(self) -> str:
+        return self._finding.function
+
+    def line(self) -> int:
+        return 1
+
+    def node(self) -> int:
+        return self._finding.index
+
+    def node_name(self) -> str:
+        return "" if self._graph is None else self._graph.model.graph.node[self._finding.index].name
+
+    def node_operator(self) -> str:
+        return "" if self._graph is None else self._graph.model.graph.node[self._finding.index].op_type
+
+    def local_function_stack(self) -> list[str]:
+        return []
+
+    def local_function_stack_size(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return f"In node {self.node()} ({self.func()}): {self._finding.code}: {self.desc()}"
+
+
+class OnnxParser:
+    """`OnnxParser`."""
+
+    _simulation: Any
+
+    def __init__(self, network: Any, logger: Any) -> None:
+        self._network, self._logger = network, logger
+        self._errors: list[Any] = []
+        self._flags = 0
+        self._subgraphs: list[tuple[list[int], bool]] = []
+        self._config: Any = None
+
+    @property
+    def num_errors(self) -> int:
+        return len(self._errors)
+
+    def get_error(self, index: int) -> Any:
+        return self._errors[index] if 0 <= index < len(self._errors) else None
+
+    def clear_errors(self) -> None:
+        self._errors = []
+
+    @property
+    def flags(self) -> int:
+        return self._flags
+
+    @flags.setter
+    def flags(self, value: int) -> None:
+        self._flags = value
+
+    def set_flag(self, flag: Any) -> None:
+        self._flags |= 1 << int(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        self._flags &= ~(1 << int(flag))
+
+    def get_flag(self, flag: Any) -> bool:
+        return bool(self._flags >> int(flag) & 1)
+
+    def set_builder_config(self, builder_config: Any) -> bool:
+        self._config = builder_config
+        return True
+
+    def supports_operator(self, op_name: str) -> bool:
+        return op_name in SUPPORTED
+
+    def get_used_vc_plugin_libraries(self) -> list[str]:
+        return []
+
+    def parse(self, model: Any, path: str | None = None) -> bool:
+        graph = self._read(bytes(model), Path(path).parent if path else None)
+        if graph is not None and not self._errors:
+            self._network._fill(graph)
+            return True
+        return False
+
+    def parse_from_file(self, model: str) -> bool:
+        path = Path(model)
+        if not path.is_file():
+            return self._refuse(
+                None, Finding(-1, "MODEL_DESERIALIZE_FAILED", f"Failed to open file: {model}")
+            )
+        return OnnxParser.parse(self, path.read_bytes(), model)
+
+    def supports_model(
+        self, model: Any, path: str | None = None
+    ) -> tuple[bool, list[tuple[list[int], bool]]]:
+        return OnnxParser.supports_model_v2(self, model, path), self._subgraphs
+
+    def supports_model_v2(self, model: Any, path: str | None = None) -> bool:
+        graph = self._read(bytes(model), Path(path).parent if path else None)
+        refused = {error.node() for error in self._errors}
+        count = 0 if graph is None else len(graph.model.graph.node)
+        self._subgraphs = []
+        for index in range(count):
+            if not self._subgraphs or self._subgraphs[-1][1] == (index in refused):
+                self._subgraphs.append(([], index not in refused))
+            self._subgraphs[-1][0].append(index)
+        return graph is not None and not refused
+
+    @property
+    def num_subgraphs(self) -> int:
+        return len(self._subgraphs)
+
+    def is_subgraph_supported(self, index: int) -> bool:
+        return self._subgraphs[index][1]
+
+    def get_subgraph_nodes(self, index: int) -> list[int]:
+        return self._subgraphs[index][0]
+
+    def _read(self, data: bytes, folder: Path | None) -> Graph | None:
+        try:
+            graph = Graph.load(data, folder)
+        except ValueError as exc:
+            code = "INVALID_GRAPH" if "open file" in str(exc) else "MODEL_DESERIALIZE_FAILED"
+            self._refuse(None, Finding(-1, code, str(exc)))
+            return None
+        if self._network._implicit_batch():
+            text = (
+                "This version of the ONNX parser only supports TensorRT INetworkDefinitions with an explicit "
+                "batch dimension. Please ensure the network was created using the EXPLICIT_BATCH "
+                "NetworkDefinitionCreationFlag."
+            )
+            self._refuse(None, Finding(-1, "INVALID_VALUE", text))
+            return None
+        rules = Rules.of(self._simulation.version)
+        for finding in findings(graph, rules):
+            self._refuse(graph, finding)
+            if not rules.all_errors:
+                break
+        return graph
+
+    def _refuse(self, graph: Graph | None, finding: Finding) -> bool:
+        error = self._simulation.new("ParserError", finding=finding, graph=graph)
+        self._errors.append(error)
+        log = self._simulation.log
+        if graph is None:
+            log(self._logger, "ERROR", f"ModelImporter.cpp: {finding.text}")
+        elif self._simulation.version < (10,):
+            node = graph.model.graph.node[finding.index]
+            log(self._logger, "ERROR", f"While parsing node number {finding.index} [{node.op_type}]:")
+            log(self._logger, "ERROR", f"ERROR: {error.file()} In function {error.func()}:\n[{int(error.code())}] "
+                f"{error.desc()}")  # fmt: skip
+        else:
+            node = graph.model.graph.node[finding.index]
+            log(self._logger, "ERROR", f"In node {finding.index} with name: {node.name} and operator: {node.op_type} "
+                f"({error.func()}): {finding.code}: {error.desc()}")  # fmt: skip
+        return False

@@ -1,0 +1,244 @@
+"""How a class that pybind11 bound behaves, seen from Python.
+
+Owns enums that are no `enum.Enum`, calls that are matched against NVIDIA's own signatures, attributes that
+cannot be invented, constructors that refuse, and callbacks whose exceptions go no further than stderr.
+Refuses to know anything of TensorRT.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+__all__ = ["Bound", "BoundType", "NotSimulatedError", "call_back", "checked", "enumeration", "not_simulated"]
+
+
+class NotSimulatedError(NotImplementedError):
+    """NVIDIA's module has this name in this generation, the simulator does nothing for it."""
+
+
+class BoundType(type):
+    """The type of every simulated class."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__call__(*args, **kwargs)
+        if not made.__dict__.get("_constructed"):
+            base = next(c.__name__ for c in cls.__mro__ if "_simulation" in c.__dict__)
+            raise TypeError(f"tensorrt.{base}.__init__() must be called when overriding __init__")
+        return made
+
+
+class Bound(metaclass=BoundType):
+    """Base of the simulated classes: no attribute that the real class does not have can be set."""
+
+    _constructed: bool
+    _simulation: Any
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        simulated = "_simulation" in type(self).__dict__  # a user's subclass may hold what it likes
+        if simulated and name[0] != "_" and not hasattr(getattr(type(self), name, None), "__set__"):
+            raise AttributeError(f"'tensorrt.{type(self).__name__}' object has no attribute '{name}'")
+        object.__setattr__(self, name, value)
+
+
+def enumeration(name: str, members: Mapping[str, int], *, ordered: bool = False) -> type:
+    """Make what ``py::enum_`` makes: members that are instances, equal to each other only, with an int.
+
+    Args:
+        name: Of the class.
+        members: Name to value; two names may have one value.
+        ordered: Whether members and ints can be compared (``py::arithmetic``).
+    """
+    first = {value: key for key, value in reversed(members.items())}
+
+    class Enumeration:
+        def __init__(self, value: int) -> None:
+            if operator.index(value) not in first:
+                raise ValueError(f"{value} is not a valid {name}")
+            self._value = operator.index(value)
+
+        name = property(lambda self: first[self._value])
+        value = property(lambda self: self._value)
+
+        def __int__(self) -> int:
+            return self._value
+
+        __index__ = __int__
+
+        def __eq__(self, other: object) -> bool:
+            if ordered and isinstance(other, int):
+                return self._value == other
+            return type(other) is type(self) and self._value == other._value
+
+        def __hash__(self) -> int:
+            return hash(self._value)
+
+        def __repr__(self) -> str:
+            return f"<{type(self).__name__}.{self.name}: {self._value}>"
+
+        def __str__(self) -> str:
+            return f"{type(self).__name__}.{self.name}"
+
+    if ordered:
+        for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+            setattr(Enumeration, f"__{compare.__name__}__", _on_ints(compare))
+        for combine in (operator.and_, operator.or_, operator.xor):
+            for prefix in ("", "r"):
+                setattr(Enumeration, f"__{prefix}{combine.__name__.strip('_')}__", _on_ints(combine))
+    Enumeration.__name__ = Enumeration.__qualname__ = name
+    Enumeration.__module__ = "tensorrt"
+    made = {key: Enumeration(value) for key, value in members.items()}
+    for key, member in made.items():
+        setattr(Enumeration, key, member)
+    Enumeration.__members__ = made  # type: ignore[attr-defined]
+    return Enumeration
+
+
+def _on_ints(function: Callable[[int, int], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(int(self), int(other))
+
+
+def not_simulated(owner: str, name: str) -> property:
+    """Make a class attribute that says so when it is touched."""
+
+    def refuse(*_: Any) -> Any:
+        raise NotSimulatedError(f"tensorrt.{owner}.{name} is real, but the simulator does not have it")
+
+    return property(refuse, refuse)
+
+
+def call_back(target: Any, name: str, *args: Any, otherwise: Any, swallowed: list[BaseException]) -> Any:
+    """Call a user's override as TensorRT's C++ does: an exception is printed and lost.
+
+    Args:
+        target: The user's object.
+        name: The method.
+        *args: What it is given.
+        otherwise: What C++ goes on with after an exception.
+        swallowed: Where a test can find the exception.
+    """
+    try:
+        return getattr(target, name)(*args)
+    except Exception as exc:  # noqa: BLE001  (as C++ does)
+        swallowed.append(exc)
+        print(f"[ERROR] Exception caught in {name}(): {type(exc).__name__}: {exc}", file=sys.stderr)
+        return otherwise
+
+
+# ---- calls -------------------------------------------------------------------------------------------------
+
+_NO = object()
+_Converter = Callable[[Any], Any]
+
+
+def checked(
+    name: str, signatures: Iterable[str], implementation: Callable[..., Any], classes: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """Wrap a method so that only calls its real signatures allow get through.
+
+    Args:
+        name: Of the method.
+        signatures: As pybind11 writes them, one an overload: ``(self: T, name: str) -> bool``.
+        implementation: Takes what was matched, under NVIDIA's own argument names.
+        classes: Name to class of the module, filled before the first call.
+    """
+    overloads = [_parameters(text, classes) for text in signatures]
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for parameters in overloads:
+            matched = _matched(parameters, args, kwargs)
+            if matched is not None:
+                return implementation(self, *matched[0], **matched[1])
+        listed = "\n".join(f"    {k}. {text}" for k, text in enumerate(signatures, 1))
+        raise TypeError(
+            f"{name}(): incompatible function arguments. The following argument types are supported:\n"
+            f"{listed}\n\nInvoked with: {', '.join(map(repr, (self, *args, *kwargs.values())))}"
+        )
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = "\n".join(f"{name}{text}" for text in signatures)
+    return call
+
+
+def _matched(
+    parameters: list[tuple[str, _Converter, bool]], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]] | None:
+    if len(args) + len(kwargs) > len(parameters):
+        return None
+    positional = [convert(arg) for (_, convert, _), arg in zip(parameters, args, strict=False)]
+    named = {}
+    for key, convert, optional in parameters[len(args) :]:
+        if key in kwargs:
+            named[key] = convert(kwargs[key])
+        elif not optional:
+            return None
+    fits = len(named) == len(kwargs) and not any(v is _NO for v in (*positional, *named.values()))
+    return (positional, named) if fits else None
+
+
+def _parameters(text: str, classes: Mapping[str, Any]) -> list[tuple[str, _Converter, bool]]:
+    inside = text[1 : text.rindex(")", 0, text.find(" -> ") + 1 or None)]
+    parameters = []
+    for argument in re.split(r", (?=\w+: )", inside):
+        name, _, kind = argument.partition(": ")
+        if name and name != "self":
+            kind, default, _ = kind.partition(" = ")
+            parameters.append((name, _converter(kind, classes), bool(default)))
+    return parameters
+
+
+def _converter(kind: str, classes: Mapping[str, Any]) -> _Converter:
+    kind = kind.split("::")[-1]
+    if kind in ("int", "typing.SupportsInt"):
+        return _integer
+    if kind in ("float", "typing.SupportsFloat"):
+        return lambda value: float(value) if hasattr(value, "__float__") else _NO
+    if kind in ("List[int]", "collections.abc.Sequence[typing.SupportsInt]"):
+        return _integers
+    if kind in ("buffer", "typing_extensions.Buffer"):
+        return _buffer
+    if kind in ("str", "tuple", "list"):
+        builtin = {"str": str, "tuple": tuple, "list": list}[kind]
+        return lambda value: value if isinstance(value, builtin) else _NO
+    if kind == "bool":
+        return bool
+    if kind == "Dims":
+        return lambda value: value if isinstance(value, classes["Dims"]) else _integers(value)
+    if kind in ("object", "capsule", "typing_extensions.CapsuleType"):
+        return lambda value: value
+    return lambda value: _instance(value, classes.get(kind.split(".")[-1]))
+
+
+def _integer(value: Any) -> Any:
+    """Convert as pybind11 does: never a float or a text, else whatever says it is an integer."""
+    if isinstance(value, (float, str, bytes)):
+        return _NO
+    try:
+        return operator.index(value)
+    except TypeError:
+        return int(value) if hasattr(value, "__int__") else _NO
+
+
+def _integers(value: Any) -> Any:
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__getitem__"):
+        return _NO
+    made = [_integer(item) for item in value]
+    return _NO if _NO in made else made
+
+
+def _buffer(value: Any) -> Any:
+    try:
+        return memoryview(value).cast("B")
+    except TypeError:
+        return _NO
+
+
+def _instance(value: Any, cls: Any) -> Any:
+    if cls is None:
+        return _NO  # a class that is not simulated: nobody has an instance
+    if value is None:
+        return _NO if hasattr(cls, "__members__") else None  # pybind11 lets None through for a pointer
+    return value if isinstance(value, cls) else _NO

@@ -1,0 +1,360 @@
+"""The runtime, the engine, and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tests.sim.tensorrt.basics import host_memory, numpy_dtype
+from tests.sim.tensorrt.builder import dla_cores, refuse_without_cuda
+from tests.sim.tensorrt.network import data_type
+from tests.sim.tensorrt.onnx_graph import layer_type
+from tests.sim.tensorrt.plan import Plan, PlanError
+
+__all__ = ["CudaEngine", "EngineInspector", "Runtime"]
+
+
+class Runtime:
+    """`Runtime`."""
+
+    _simulation: Any
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self._dla_core = -1
+        self._max_threads = 1
+        self._host_code = False
+        refuse_without_cuda(self._simulation, logger)
+
+    @property
+    def logger(self) -> Any:
+        return self._logger
+
+    @property
+    def num_DLA_cores(self) -> int:
+        return dla_cores(self._simulation)
+
+    @property
+    def DLA_core(self) -> int:
+        return self._dla_core
+
+    @DLA_core.setter
+    def DLA_core(self, value: int) -> None:
+        self._dla_core = value
+
+    @property
+    def max_threads(self) -> int:
+        return self._max_threads
+
+    @max_threads.setter
+    def max_threads(self, value: int) -> None:
+        self._max_threads = value
+
+    @property
+    def engine_host_code_allowed(self) -> bool:
+        return self._host_code
+
+    @engine_host_code_allowed.setter
+    def engine_host_code_allowed(self, value: bool) -> None:
+        self._host_code = value
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
+        simulation = self._simulation
+        try:
+            plan = Plan.from_bytes(bytes(serialized_engine))
+            plan.check(simulation.version, simulation.compute_capability)
+            if plan.facts["version_compatible"] and not self._host_code:
+                raise PlanError(
+                    "Error Code 4: API Usage Error (Deserializing a version compatible engine needs "
+                    "IRuntime::setEngineHostCodeAllowed(true))"
+                )
+        except PlanError as exc:
+            simulation.log(self._logger, "ERROR", f"IRuntime::deserializeCudaEngine: {exc}")
+            return None
+        if plan.facts["gpu"] != simulation.board.name:
+            text = (
+                "Using an engine plan file across different models of devices is not recommended and is likely "
+                "to affect performance or even cause errors."
+            )
+            simulation.log(self._logger, "WARNING", text)
+        return simulation.new("ICudaEngine", plan=plan, logger=self._logger, runtime=self)
+
+
+class CudaEngine:
+    """`ICudaEngine`: the plan's model in an ONNX Runtime session of one thread."""
+
+    _simulation: Any
+    _plan: Plan
+    _logger: Any
+    _runtime: Any
+
+    def _made(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(self._plan.onnx, options, ["CPUExecutionProvider"])
+        graph = onnx.load_model_from_string(self._plan.onnx).graph
+        constants = {tensor.name for tensor in graph.initializer}
+        self._inputs = {value.name: value for value in graph.input if value.name not in constants}
+        self._outputs = {value.name: value for value in graph.output}
+        self._tensors = {**self._inputs, **self._outputs}
+        self._dtypes = {
+            name: data_type(self._simulation, value.type.tensor_type.elem_type)
+            for name, value in self._tensors.items()
+        }
+        self._profiles = self._plan.facts["profiles"] or [{}]
+        self._error_recorder = None
+
+    # ---- tensors by name ---------------------------------------------------------------------------------------
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        if not 0 <= index < len(self._tensors):
+            self._refuse("getIOTensorName", f"index {index} is out of range")
+            return ""
+        return list(self._tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        members = self._simulation.module.TensorIOMode
+        if name not in self._tensors:
+            self._refuse("getTensorIOMode", f"invalid tensor name {name}")
+            return members.NONE
+        return members.INPUT if name in self._inputs else members.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        if name not in self._tensors:
+            self._refuse("getTensorDataType", f"invalid tensor name {name}")
+            return self._simulation.module.DataType.FLOAT
+        return self._dtypes[name]
+
+    def get_tensor_shape(self, name: str) -> Any:
+        if name not in self._tensors:
+            self._refuse("getTensorShape", f"invalid tensor name {name}")
+            return self._simulation.module.Dims([])
+        return self._simulation.module.Dims(static_shape(self._tensors[name]))
+
+    def get_tensor_location(self, name: str) -> Any:
+        return self._simulation.module.TensorLocation.DEVICE
+
+    def get_tensor_format_desc(self, name: str, profile_index: int = 0) -> str:
+        kinds = {"FLOAT": "FP32", "HALF": "FP16"}
+        kind = self._dtypes[name].name
+        return f"Row major linear {kinds.get(kind, kind)} format (kLINEAR)"
+
+    def get_tensor_bytes_per_component(self, name: str, profile_index: int = 0) -> int:
+        return numpy_dtype(self._dtypes[name]).itemsize
+
+    def get_tensor_components_per_element(self, name: str, profile_index: int = 0) -> int:
+        return 1
+
+    def get_tensor_vectorized_dim(self, name: str, profile_index: int = 0) -> int:
+        return -1
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
+        if name not in self._inputs or not 0 <= profile_index < len(self._profiles):
+            self._refuse("getProfileShape", f"no profile {profile_index} of input {name}")
+            return []
+        return [self._simulation.module.Dims(shape) for shape in self._range(name, profile_index)]
+
+    def _range(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        given = self._profiles[profile].get(name)
+        return [tuple(shape) for shape in given] if given else [static_shape(self._tensors[name])] * 3
+
+    def is_shape_inference_io(self, name: str) -> bool:
+        return False
+
+    # ---- bindings by index (8.6) -------------------------------------------------------------------------------
+
+    @property
+    def num_bindings(self) -> int:
+        return len(self._tensors) * len(self._profiles)
+
+    @property
+    def max_batch_size(self) -> int:
+        return 1
+
+    @property
+    def has_implicit_batch_dimension(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return len(self._tensors) * len(self._profiles)
+
+    def __getitem__(self, item: Any) -> Any:
+        names = list(self._tensors)
+        if isinstance(item, str):
+            return names.index(item) if item in names else -1
+        if not 0 <= item < len(names) * len(self._profiles):
+            raise IndexError
+        return names[item % len(names)]
+
+    def get_binding_name(self, index: int) -> str:
+        return list(self._tensors)[index % len(self._tensors)]
+
+    def get_binding_index(self, name: str) -> int:
+        return list(self._tensors).index(name) if name in self._tensors else -1
+
+    def _named(self, binding: Any) -> str:
+        return binding if isinstance(binding, str) else list(self._tensors)[binding % len(self._tensors)]
+
+    # A call on 8.6 arrives under either overload's own name.
+    def binding_is_input(self, index: Any = None, name: str | None = None) -> bool:
+        return self._named(name if index is None else index) in self._inputs
+
+    def get_binding_shape(self, index: Any = None, name: str | None = None) -> Any:
+        value = self._tensors[self._named(name if index is None else index)]
+        return self._simulation.module.Dims(static_shape(value))
+
+    def get_binding_dtype(self, index: Any = None, name: str | None = None) -> Any:
+        return self._dtypes[self._named(name if index is None else index)]
+
+    def get_profile_shape(self, profile_index: int, binding: Any) -> list[Any]:
+        shapes = self._range(self._named(binding), profile_index)
+        return [self._simulation.module.Dims(shape) for shape in shapes]
+
+    # ---- the engine --------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return str(self._plan.facts["name"])
+
+    @property
+    def num_layers(self) -> int:
+        return len(self._plan.facts["layers"])
+
+    @property
+    def num_optimization_profiles(self) -> int:
+        return len(self._profiles)
+
+    @property
+    def num_aux_streams(self) -> int:
+        return 0
+
+    @property
+    def device_memory_size(self) -> int:
+        return int(self._plan.facts["scratch"])
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        return int(self._plan.facts["scratch"])
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        return int(self._plan.facts["scratch"])
+
+    @property
+    def refittable(self) -> bool:
+        return False
+
+    @property
+    def engine_capability(self) -> Any:
+        return self._simulation.module.EngineCapability.STANDARD
+
+    @property
+    def profiling_verbosity(self) -> Any:
+        members = self._simulation.module.ProfilingVerbosity.__members__
+        return members[self._plan.facts["profiling_verbosity"]]
+
+    @property
+    def hardware_compatibility_level(self) -> Any:
+        members = self._simulation.module.HardwareCompatibilityLevel.__members__
+        return members[self._plan.facts["hardware_compatibility_level"]]
+
+    def serialize(self) -> Any:
+        return host_memory(self._simulation, self._plan.to_bytes())
+
+    def create_engine_inspector(self) -> Any:
+        return self._simulation.new("EngineInspector", engine=self)
+
+    def create_execution_context(self, strategy: Any = None, runtime_config: Any = None) -> Any:
+        """Take the scratch memory; stricter than the real one, which makes the primary context current."""
+        simulation, size = self._simulation, int(self._plan.facts["scratch"])
+        if not simulation.device.current():
+            simulation.misuse.append("create_execution_context: no CUDA context is current in this thread")
+            self._refuse("createExecutionContext", "Error Code 1: Cuda Runtime (invalid device context)")
+            return None
+        own = strategy is None or strategy.name == "STATIC"
+        scratch = simulation.device.allocate(size) if own else 0
+        if own and not scratch:
+            text = f"Requested amount of GPU memory ({size} bytes) could not be allocated."
+            simulation.log(self._logger, "ERROR", text)
+            self._refuse(
+                "createExecutionContext", f"Error Code 2: OutOfMemory (Requested size was {size} bytes.)"
+            )
+            return None
+        return simulation.new("IExecutionContext", engine_=self, scratch=scratch, logger=self._logger)
+
+    def _refuse(self, call: str, text: str) -> None:
+        self._simulation.log(self._logger, "ERROR", f"ICudaEngine::{call}: {text}")
+
+
+def static_shape(value: Any) -> tuple[int, ...]:
+    """Give a tensor's shape with -1 for what is not fixed."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+
+
+class EngineInspector:
+    """`EngineInspector`: names alone, or everything with `ProfilingVerbosity.DETAILED`."""
+
+    _simulation: Any
+    _engine: Any
+
+    def _made(self) -> None:
+        self._context: Any = None
+
+    @property
+    def execution_context(self) -> Any:
+        return self._context
+
+    @execution_context.setter
+    def execution_context(self, value: Any) -> None:
+        self._context = value
+
+    def get_layer_information(self, layer_index: int, format: Any) -> str:
+        layers = self._layers()
+        if not 0 <= layer_index < len(layers):
+            self._engine._refuse("getLayerInformation", f"layer {layer_index} is out of range")
+            return ""
+        layer = layers[layer_index]
+        return json.dumps(layer) if format.name == "JSON" or isinstance(layer, dict) else str(layer)
+
+    def get_engine_information(self, format: Any) -> str:
+        layers = self._layers()
+        if format.name == "JSON":
+            return json.dumps({"Layers": layers, "Bindings": list(self._engine._tensors)})
+        return "Layers:\n" + "\n".join(str(layer) for layer in layers)
+
+    def _layers(self) -> list[Any]:
+        facts = self._engine._plan.facts
+        if facts["profiling_verbosity"] == "NONE":
+            return []
+        if facts["profiling_verbosity"] != "DETAILED":
+            return [layer["name"] for layer in facts["layers"]]
+        return [self._detailed(layer) for layer in facts["layers"]]
+
+    def _detailed(self, layer: dict[str, Any]) -> dict[str, Any]:
+        kind = {"FLOAT": "FP32", "HALF": "FP16", "INT8": "Int8"}[layer["precision"]]
+        shaped = {
+            "Location": "Device",
+            "Dimensions": [],
+            "Format/Datatype": f"Row major linear {kind} format",
+        }
+        return {
+            "Name": layer["name"], "LayerType": layer_type(layer["operator"]).title(),
+            "Inputs": [{"Name": name, **shaped} for name in layer["inputs"]],
+            "Outputs": [{"Name": name, **shaped} for name in layer["outputs"]],
+            "TacticName": "simulated", "StreamId": 0, "Metadata": f"[ONNX Layer: {layer['name']}]",
+        }  # fmt: skip
+
+
+def as_array(view: Any, dtype: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Look at device bytes as an array."""
+    return np.frombuffer(view, dtype).reshape(shape)
