@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["Backend", "EngineInfo", "read_sidecar", "sidecar_path"]
 
 Backend = Literal["onnxruntime", "tensorrt"]
 FORMAT = 1
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +79,12 @@ def sidecar_path(engine: Path | str) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def read_sidecar(engine: Path | str) -> EngineInfo:
+def read_sidecar(engine: Path | str, *, trust: bool = False) -> EngineInfo:
     """Read the sidecar of an engine and prove that the two belong together.
 
     Args:
         engine: The engine file.
+        trust: Take the engine although its hash is not the sidecar's; a warning is logged.
 
     Raises:
         EngineError: The engine or its sidecar is absent or unreadable.
@@ -103,10 +106,13 @@ def read_sidecar(engine: Path | str) -> EngineInfo:
     info = _parse(path)
     found = sha256_of(engine)
     if found != info.engine_sha256:
-        raise StaleEngineError(
-            f"{engine}: sha256 {info.engine_sha256[:12]}… expected by {path.name}, {found[:12]}… found",
-            hint=f"build it again: {info.command}",
-        )
+        message = f"{engine}: sha256 {info.engine_sha256[:12]}… expected by {path.name}, {found[:12]}… found"
+        if not trust:
+            raise StaleEngineError(
+                message,
+                hint=f"build it again: {info.command}   (or --trust: an engine can be executable code)",
+            )
+        _log.warning("%s; loaded all the same, as it is said to be trusted", message)
     return info
 
 

@@ -41,6 +41,9 @@ def run(  # noqa: PLR0913 - one parameter an option
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names or ids to report; all by default.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run an engine whose hash is not its sidecar's.")
+    ] = False,
 ) -> None:
     """Detect in pictures or a video; without --save, --jsonl or --show it prints what was found."""
     from edgeyolo.pipeline.run import RunConfig
@@ -58,6 +61,7 @@ def run(  # noqa: PLR0913 - one parameter an option
             iou=iou,
             classes=None if classes is None else [name for name in classes.split(",") if name.strip()],
             progress=True,
+            trust=trust,
         )
     )
     _print_report(report, to_stderr=str(jsonl) == "-")

@@ -174,6 +174,7 @@ class FrameLoop:
         # A live frame must not wait for others to fill its batch; a file's can.
         batch = 1 if self._source.live else self._model.engine.batch
         for work in self._works(batch):
+            self._model.start(work.slot, len(work.frames))
             self._filled.put(work)
         self._filled.end()
 

@@ -51,6 +51,7 @@ class RunConfig:
         iou: Overlap of two boxes of one object, 0..1; 0.45 by default.
         classes: Names or ids to report; all by default.
         progress: Whether to tell on stderr how far it is.
+        trust: Run an engine whose hash is not its sidecar's.
     """
 
     engine: Path
@@ -63,6 +64,7 @@ class RunConfig:
     iou: float | None = None
     classes: Sequence[str] | None = None
     progress: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
@@ -97,7 +99,9 @@ def run(config: RunConfig) -> RunReport:
     """
     stop = threading.Event()
     with ExitStack() as stack:
-        model = open_model(config.engine, conf=config.conf, iou=config.iou, classes=config.classes)
+        model = open_model(
+            config.engine, conf=config.conf, iou=config.iou, classes=config.classes, trust=config.trust
+        )
         stack.callback(model.close)
         source = open_source(config.source)
         stack.callback(source.close)
@@ -106,7 +110,7 @@ def run(config: RunConfig) -> RunReport:
         for sink in _sinks(config, source, model.names, stop):
             stack.callback(sink.close)
             sinks.append(sink)
-        notes = tuple(
+        notes = model.engine.notes + tuple(
             f"{config.save}: {s.codec} video, {s.codec_reason}" for s in sinks if isinstance(s, VideoSink)
         )
         draw = Painter(model.names).draw
@@ -121,6 +125,7 @@ def open_model(
     conf: float | None = None,
     iou: float | None = None,
     classes: Sequence[str | int] | None = None,
+    trust: bool = False,
 ) -> Model:
     """Open an engine as what it is, a detector or a classifier.
 
@@ -129,12 +134,13 @@ def open_model(
         conf: As for `Detector`; None is its default.
         iou: As for `Detector`; None is its default.
         classes: Names or ids to report.
+        trust: As for `open_engine`.
 
     Raises:
         ConfigError: An option has no meaning for this engine, or a value is out of range.
         EngineError: The engine cannot be used.
     """
-    opened = open_engine(engine)
+    opened = open_engine(engine, trust=trust)
     try:
         if opened.info.spec.task == "detect":
             return Detector(

@@ -76,6 +76,14 @@ class TrialEngine:
         """Give the input, shape ``(batch, C, H, W)``."""
         return self._input
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing to tell."""
+        return ()
+
+    def start(self, slot: int, *, batch: int | None = None) -> None:
+        """Do nothing: `infer` computes in its caller's thread."""
+
     def infer(self, slot: int, *, batch: int | None = None) -> Mapping[str, npt.NDArray[np.float32]]:
         """Run the graph."""
         try:

@@ -3,8 +3,8 @@
 Owns the contract of slots and buffers, and the refusal of engines that do not fit this machine. Knows no
 backend's library (``onnxruntime_engine`` does) and no pixels (``predictor`` does).
 
-A *slot* is one input buffer with its outputs. While slot 0 is being inferred, slot 1 can be filled by
-another thread; that is all the concurrency there is: one thread at a time may call `Engine.infer`.
+A *slot* is one input buffer with its outputs. While slot 0 is being inferred, slot 1 can be filled and
+started by another thread; that is all the concurrency there is: one thread at a time may call `Engine.infer`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from edgeyolo.errors import MissingDependencyError, StaleEngineError
+from edgeyolo.errors import StaleEngineError
 from edgeyolo.sidecar import EngineInfo, read_sidecar
 
 if TYPE_CHECKING:
@@ -49,6 +49,20 @@ class Engine(Protocol):
             Shape ``(batch, C, H, W)``, float32, C-contiguous.
         """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it runs, such as a fast path that is not there."""
+
+    def start(self, slot: int, *, batch: int | None = None) -> None:
+        """Begin the inference of a slot that has been filled, and return without waiting for it.
+
+        Optional: `infer` of the same slot and batch then waits for the results, and must follow before the
+        slot's buffer is written again. A backend that computes in the caller's thread does nothing here.
+
+        Raises:
+            EngineError: The backend failed, or the engine is closed.
+        """
+
     def infer(self, slot: int, *, batch: int | None = None) -> Mapping[str, npt.NDArray[np.float32]]:
         """Run the model on what the slot's buffer holds.
 
@@ -75,7 +89,9 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-def open_engine(path: Path | str, *, threads: int | None = None, max_batch: int = 1) -> Engine:
+def open_engine(
+    path: Path | str, *, threads: int | None = None, max_batch: int = 1, trust: bool = False
+) -> Engine:
     """Load an engine after its sidecar has been proved and compared with this machine.
 
     Args:
@@ -84,23 +100,24 @@ def open_engine(path: Path | str, *, threads: int | None = None, max_batch: int 
             choice by default.
         max_batch: Pictures a slot shall hold where the model's batch is dynamic; a model of a fixed batch
             has slots of that size.
+        trust: Load an engine whose hash is not its sidecar's: an engine can be executable code, so its origin
+            must be known in another way.
 
     Raises:
         EngineError: The engine or its sidecar is absent, unreadable or does not load.
         StaleEngineError: It was built for something else; the message names the field, built-for and
             running-on.
-        MissingDependencyError: The backend's package is absent.
+        MissingDependencyError: The backend's package, or the device it needs, is absent.
     """
     path = Path(path)
-    info = read_sidecar(path)
+    info = read_sidecar(path, trust=trust)
     if info.backend == "onnxruntime":
         from edgeyolo.runtime.onnxruntime_engine import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine(path, info, threads=threads, max_batch=max_batch)
-    raise MissingDependencyError(
-        f"{path}: built for the backend {info.backend!r}, which this version of EdgeYOLO does not run",
-        hint=f"edgeyolo build MODEL.onnx -o {path} --backend onnxruntime",
-    )
+    from edgeyolo.runtime.tensorrt_engine import TensorRTEngine
+
+    return TensorRTEngine(path, info, max_batch=max_batch)
 
 
 def stale(path: Path, info: EngineInfo, *, field: str, built_for: str, running_on: str) -> StaleEngineError:

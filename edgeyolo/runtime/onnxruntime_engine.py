@@ -96,6 +96,14 @@ class OnnxRuntimeEngine:
         """Give the slot's input buffer, shape ``(batch, C, H, W)``."""
         return self._inputs[slot]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing to tell."""
+        return ()
+
+    def start(self, slot: int, *, batch: int | None = None) -> None:
+        """Do nothing: `infer` computes in its caller's thread."""
+
     def infer(self, slot: int, *, batch: int | None = None) -> Mapping[str, npt.NDArray[np.float32]]:
         """Run the model on the slot's buffer; see `edgeyolo.runtime.engine.Engine.infer`."""
         if self._session is None:

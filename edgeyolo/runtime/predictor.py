@@ -32,8 +32,8 @@ OutputT = TypeVar("OutputT", covariant=True)
 class Predictor(ABC, Generic[OutputT]):
     """An engine with the work before and after it.
 
-    ``predictor(image)`` does all three steps. A loop that overlaps them calls `preprocess` in one thread,
-    `infer` in a second and `postprocess` in a third; a slot is free again after its `postprocess`.
+    ``predictor(image)`` does all three steps. A loop that overlaps them calls `preprocess` and `start` in one
+    thread, `infer` in a second and `postprocess` in a third; a slot is free again after its `postprocess`.
 
     Args:
         engine: Path of an engine file, or an engine that is open already; both are closed by `close`.
@@ -75,6 +75,10 @@ class Predictor(ABC, Generic[OutputT]):
             The geometry that leads back to the picture's pixels.
         """
         return self._preprocessor(image_bgr, self.engine.input(slot)[index])
+
+    def start(self, slot: int = 0, batch: int = 1) -> None:
+        """Begin what `infer` then waits for; see `edgeyolo.runtime.engine.Engine.start`."""
+        self.engine.start(slot, batch=batch)
 
     def infer(self, slot: int = 0, batch: int = 1) -> Mapping[str, npt.NDArray[np.float32]]:
         """Run the engine on a slot; see `edgeyolo.runtime.engine.Engine.infer`."""

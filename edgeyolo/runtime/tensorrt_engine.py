@@ -1,0 +1,305 @@
+"""The engine of the device: a TensorRT plan on the GPU.
+
+Owns the slots: what each has in memory and on its queue, and that nothing is read or written too early.
+CUDA is in ``cuda``, which plan may run here in ``tensorrt_plan``.
+
+A slot's work is one sequence on the slot's own queue: upload, inference, download, mark. `start` puts it
+there and `infer` waits for the mark, so a slot that was started early is uploaded, and its kernels are
+queued, while the GPU is still busy with the other slot's.
+
+* A model of a fixed batch has one execution context a slot: slots share nothing, and each slot's whole
+  sequence is captured once as a CUDA graph, which a single call launches.
+* A model of a dynamic batch has one context for both slots (before TensorRT 10 one profile cannot serve two),
+  whose scratch memory they take in turns: a slot's inference waits on the GPU for the other slot's mark.
+
+Source: TensorRT documentation, "CUDA Graphs" (one context a graph; run once before the capture) and
+"Thread safety".
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeyolo.errors import ConfigError, EngineError
+from edgeyolo.optional import require
+from edgeyolo.runtime.cuda import Buffer, Device, Graph, Queue
+from edgeyolo.runtime.tensorrt_plan import Plan, check_gpu, check_version, load_plan
+from edgeyolo.sidecar import EngineInfo
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["TensorRTEngine"]
+
+SLOTS = 2  # one that the GPU works on and one that is filled and queued meanwhile
+
+
+class TensorRTEngine:
+    """An `edgeyolo.runtime.engine.Engine` on TensorRT 8.6, 10 or 11.
+
+    Args:
+        path: The plan.
+        info: Its sidecar, already proved to belong to it.
+        max_batch: Pictures a slot where the model's batch is dynamic.
+        graph: Whether to capture a CUDA graph where that is possible.
+
+    Raises:
+        StaleEngineError: It was built for another TensorRT or GPU.
+        EngineError: It does not load, or the GPU has no memory for it.
+        TensorMismatchError: Its tensors are not what the sidecar promises.
+        MissingDependencyError: TensorRT, PyCUDA, the driver or the GPU is absent.
+        ConfigError: `max_batch` is below 1.
+    """
+
+    def __init__(self, path: Path, info: EngineInfo, *, max_batch: int = 1, graph: bool = True) -> None:
+        if max_batch < 1:
+            raise ConfigError(f"max_batch: 1 or more expected, {max_batch} found")
+        trt = require("tensorrt", why="to run this engine")
+        check_version(path, info, trt.__version__)
+        self._path = path
+        self._info = info
+        self._notes: list[str] = []
+        self._slots: list[_Slot] = []
+        self._plan: Plan | None = None
+        self._changing = threading.Lock()
+        self._last: _Slot | None = None
+        self._closed = False
+        self._device = Device(str(path))
+        try:
+            check_gpu(path, info, name=self._device.name, sm=self._device.sm)
+            with self._device:
+                self._open(trt, max_batch)
+                if graph and not self._shares_context:
+                    self._capture()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the sidecar says."""
+        return self._info
+
+    @property
+    def slots(self) -> int:
+        """Number of input buffers."""
+        return SLOTS
+
+    @property
+    def batch(self) -> int:
+        """Pictures that one slot holds."""
+        return self._batch
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how it runs."""
+        return tuple(self._notes)
+
+    def input(self, slot: int) -> npt.NDArray[np.float32]:
+        """Give the slot's input buffer, shape ``(batch, C, H, W)``: page-locked, written in place."""
+        return self._slot(slot).images.array[: self._batch]
+
+    def start(self, slot: int, *, batch: int | None = None) -> None:
+        """Begin what `infer` of the same slot and batch then waits for; any thread may call it.
+
+        See `edgeyolo.runtime.engine.Engine.start`.
+        """
+        current, wanted = self._slot(slot), self._checked(batch)
+        with self._device:
+            self._queue_up(current, wanted)
+
+    def infer(self, slot: int, *, batch: int | None = None) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Run the model on the slot's buffer; see `edgeyolo.runtime.engine.Engine.infer`."""
+        current, wanted = self._slot(slot), self._checked(batch)
+        with self._device:
+            if current.started != wanted:
+                self._queue_up(current, wanted)
+            current.started = None
+            current.queue.wait()
+        return current.outputs(wanted)
+
+    def close(self) -> None:
+        """Free everything, in order, after all work; twice is harmless."""
+        with self._changing:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            with self._device:
+                self._device.settle()
+                for slot in self._slots:
+                    slot.close()
+                if self._plan is not None:
+                    self._plan.close()
+        finally:
+            self._last = None
+            self._slots.clear()
+            self._device.close()
+
+    def __enter__(self) -> TensorRTEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, trt: Any, max_batch: int) -> None:
+        self._plan = plan = load_plan(trt, self._path, self._info)
+        least, most = plan.batch_range(self._info)
+        self._least = least
+        self._batch = self._info.spec.batch or max_batch
+        if self._batch > most:
+            raise EngineError(
+                f"{self._path}: a batch of {least}..{most} expected by its profile, {self._batch} asked for",
+                hint=f"build it again for a larger batch: {self._info.command}",
+            )
+        context = None
+        for _ in range(SLOTS):
+            if context is None or not self._shares_context:
+                context = self._new_context(plan)
+            self._slots.append(self._new_slot(context, max(self._batch, least)))
+
+    def _new_slot(self, context: Any, capacity: int) -> _Slot:
+        (images,) = self._info.inputs
+        slot = _Slot(
+            queue=self._device.queue(),
+            context=context,
+            images=self._device.buffer((capacity, *images.shape[1:])),
+            results={t.name: self._device.buffer((capacity, *t.shape[1:])) for t in self._info.outputs},
+        )
+        if not self._shares_context:
+            self._bind(slot)
+        return slot
+
+    @property
+    def _shares_context(self) -> bool:
+        return self._info.spec.batch is None
+
+    def _new_context(self, plan: Plan) -> Any:
+        context = plan.engine.create_execution_context()
+        if context is None:
+            raise self._failed(
+                "gives no execution context", hint="a smaller input or batch needs less memory"
+            )
+        return context
+
+    def _bind(self, slot: _Slot) -> None:
+        """Tell the slot's context the slot's addresses."""
+        tensors = {self._info.inputs[0].name: slot.images, **slot.results}
+        for name, buffer in tensors.items():
+            if not slot.context.set_tensor_address(name, buffer.address):
+                raise self._failed(f"refuses the address of {name}")
+
+    def _capture(self) -> None:
+        """Capture each slot's sequence as a graph, or say why it is not."""
+        batch = self._info.spec.batch or 1
+        for slot in self._slots:
+            self._queue_up(slot, batch)  # loads what is loaded at the first run; must itself succeed
+            slot.queue.wait()
+            slot.started = None
+        try:
+            for slot in self._slots:
+                sequence = partial(self._sequence, slot, batch)
+                slot.graph = self._device.capture(slot.queue, sequence)
+        except EngineError as exc:
+            for slot in self._slots:
+                slot.drop_graph()
+            self._notes.append(f"no CUDA graph, each inference is queued piece by piece: {exc.message}")
+
+    def _queue_up(self, slot: _Slot, wanted: int) -> None:
+        """Put a slot's sequence on its queue; inside ``with device:``."""
+        computed = self._info.spec.batch or max(wanted, self._least)
+        with self._changing:
+            if self._closed:
+                raise self._closed_error()
+            slot.started = None
+            try:
+                if slot.graph is not None:
+                    slot.graph.launch(slot.queue)
+                else:
+                    self._sequence(slot, computed)
+                slot.queue.mark()
+            except BaseException:
+                slot.queue.settle()  # whatever is on its way must not outlive the error
+                raise
+            slot.started = wanted
+
+    def _sequence(self, slot: _Slot, batch: int) -> None:
+        slot.images.upload(slot.queue, batch)
+        if self._shares_context:
+            self._take_context(slot, batch)
+        if not slot.context.execute_async_v3(slot.queue.handle):
+            raise self._failed("does not run it")
+        for result in slot.results.values():
+            result.download(slot.queue, batch)
+
+    def _take_context(self, slot: _Slot, batch: int) -> None:
+        """Turn the one context to this slot; its scratch memory is free once the other slot is through."""
+        if self._last is not None and self._last is not slot:
+            slot.queue.after(self._last.queue)
+        if self._last is not slot:
+            self._bind(slot)
+        self._last = slot
+        tensor = self._info.inputs[0]
+        if not slot.context.set_input_shape(tensor.name, (batch, *tensor.shape[1:])):
+            raise self._failed(f"refuses a batch of {batch}")
+
+    def _slot(self, index: int) -> _Slot:
+        if self._closed:
+            raise self._closed_error()
+        return self._slots[index]
+
+    def _checked(self, batch: int | None) -> int:
+        wanted = self._batch if batch is None else batch
+        if not 1 <= wanted <= self._batch:
+            raise EngineError(f"{self._path}: a batch of 1..{self._batch} expected, {wanted} found")
+        return wanted
+
+    def _closed_error(self) -> EngineError:
+        return EngineError(f"{self._path}: the engine is closed")
+
+    def _failed(self, what: str, *, hint: str | None = None) -> EngineError:
+        reason = self._plan.log.reason() if self._plan is not None else ""
+        return EngineError(f"{self._path}: TensorRT {what}: {reason}", hint=hint)
+
+
+@dataclass
+class _Slot:
+    """One input with its outputs, and the queue they travel on.
+
+    TensorRT's objects are in attributes that `close` empties: a traceback may hold the slot for long.
+    """
+
+    queue: Queue
+    context: Any
+    images: Buffer
+    results: Mapping[str, Buffer]
+    graph: Graph | None = None
+    started: int | None = None  # the batch whose results the mark stands for
+    _views: dict[int, Mapping[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
+
+    def outputs(self, batch: int) -> Mapping[str, npt.NDArray[np.float32]]:
+        found = self._views.get(batch)
+        if found is None:
+            arrays = {name: buffer.array[:batch] for name, buffer in self.results.items()}
+            found = self._views[batch] = MappingProxyType(arrays)
+        return found
+
+    def drop_graph(self) -> None:
+        if self.graph is not None:
+            self.graph.close()
+            self.graph = None
+
+    def close(self) -> None:
+        self.drop_graph()
+        self.context = None
+        self._views.clear()

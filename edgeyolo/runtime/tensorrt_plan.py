@@ -1,0 +1,163 @@
+"""A plan file becomes TensorRT's engine: checked against the machine first, and against the sidecar after.
+
+Owns the rules of which plan may be loaded where. A plan is executable code, so its hash has been compared
+with the sidecar's before this module sees it (`edgeyolo.sidecar.read_sidecar`). Refuses to run anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeyolo.errors import EngineError, TensorMismatchError
+from edgeyolo.machine import version_tuple
+from edgeyolo.runtime.engine import stale
+from edgeyolo.runtime.tensorrt_log import RuntimeLog
+from edgeyolo.sidecar import EngineInfo
+from edgeyolo.spec import TensorSpec
+
+__all__ = ["Plan", "check_gpu", "check_version", "load_plan"]
+
+# A version-compatible plan runs on later versions, up to and including the next major one (TensorRT has had
+# no 9 for embedded boards). Source: TensorRT documentation, "Version Compatibility" and support matrix.
+_NEXT_MAJOR = {8: 10, 10: 11}
+_FLOAT = "FLOAT"
+
+
+@dataclass
+class Plan:
+    """A loaded plan, and what must live as long as it does.
+
+    Args:
+        trt: The module ``tensorrt``.
+        log: What it said.
+        runtime: TensorRT's ``Runtime``.
+        engine: TensorRT's ``ICudaEngine``.
+    """
+
+    trt: Any
+    log: RuntimeLog
+    runtime: Any
+    engine: Any
+
+    def batch_range(self, info: EngineInfo) -> tuple[int, int]:
+        """Give the least and the largest batch that it computes."""
+        if info.spec.batch is not None:
+            return info.spec.batch, info.spec.batch
+        least, _, most = self.engine.get_tensor_profile_shape(info.inputs[0].name, 0)
+        return int(least[0]), int(most[0])
+
+    def close(self) -> None:
+        """Let TensorRT's objects go, in the order it wants; with the GPU's context current."""
+        self.engine = None
+        self.runtime = None
+
+
+def check_version(path: Path, info: EngineInfo, running: str) -> None:
+    """Refuse a plan of another TensorRT, unless it was built to be version compatible.
+
+    Raises:
+        StaleEngineError: TensorRT would not load it, or is not promised to.
+    """
+    built = info.versions.get("tensorrt")
+    if built is None:
+        return  # an older sidecar: TensorRT's own check has the word
+    here, there = version_tuple(running, 3), version_tuple(built, 3)
+    if here == there:
+        return
+    if _version_compatible(info) and here > there and here[0] in (there[0], _NEXT_MAJOR.get(there[0])):
+        return
+    raise stale(path, info, field="TensorRT", built_for=built, running_on=running)
+
+
+def check_gpu(path: Path, info: EngineInfo, *, name: str, sm: tuple[int, int]) -> None:
+    """Refuse a plan of another GPU: its kernels were chosen, and compiled, for that one.
+
+    Args:
+        path: For the message.
+        info: The sidecar.
+        name: The GPU's name here.
+        sm: Its compute capability.
+
+    Raises:
+        StaleEngineError: It was built on another model.
+    """
+    built_for = info.machine.get("gpu", name), info.machine.get("sm", _dotted(sm))
+    running_on = name, _dotted(sm)
+    if built_for != running_on:
+        words = ["{} (SM {})".format(*gpu) for gpu in (built_for, running_on)]
+        raise stale(path, info, field="GPU", built_for=words[0], running_on=words[1])
+
+
+def load_plan(trt: Any, path: Path, info: EngineInfo) -> Plan:
+    """Load a plan; with the GPU's context current.
+
+    Args:
+        trt: The module ``tensorrt``.
+        path: The plan.
+        info: Its sidecar, already proved to belong to it.
+
+    Raises:
+        EngineError: TensorRT does not load it; the message has its last word.
+        TensorMismatchError: Its tensors are not what the sidecar promises.
+    """
+    log = RuntimeLog()
+    runtime = trt.Runtime(log.logger(trt))
+    if _version_compatible(info):
+        runtime.engine_host_code_allowed = True  # such a plan brings its own runtime along
+    if (core := info.extra.get("dla_core")) is not None:
+        runtime.DLA_core = int(core)
+    try:
+        engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    except OSError as exc:
+        raise EngineError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    if engine is None:
+        raise EngineError(
+            f"{path}: TensorRT {trt.__version__} does not load it: {log.reason()}",
+            hint=f"build it again here: {info.command}",
+        )
+    plan = Plan(trt, log, runtime, engine)
+    _check_tensors(path, plan, info)
+    return plan
+
+
+def _version_compatible(info: EngineInfo) -> bool:
+    return bool(info.extra.get("version_compatible", False))
+
+
+def _dotted(sm: tuple[int, int]) -> str:
+    return f"{sm[0]}.{sm[1]}"
+
+
+def _check_tensors(path: Path, plan: Plan, info: EngineInfo) -> None:
+    engine, modes = plan.engine, plan.trt.TensorIOMode
+    found: dict[str, list[TensorSpec]] = {"input": [], "output": []}
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        side = "input" if engine.get_tensor_mode(name) == modes.INPUT else "output"
+        found[side].append(_tensor(engine, name))
+    for side, promised in (("input", info.inputs), ("output", info.outputs)):
+        if set(found[side]) != set(promised):
+            raise TensorMismatchError(
+                f"{path}: {side} tensors {_words(promised)} expected by the sidecar, "
+                f"{_words(found[side])} found in the plan",
+                hint=f"build it again: {info.command}",
+            )
+    wrong = [t for t in (*info.inputs, *info.outputs) if t.dtype != "float32" or -1 in t.shape[1:]]
+    if wrong or len(info.inputs) != 1:
+        raise TensorMismatchError(
+            f"{path}: one input, and float32 tensors of which only the batch is dynamic expected, "
+            f"{_words(wrong or info.inputs)} found",
+            hint="edgeyolo convert, then build again",
+        )
+
+
+def _tensor(engine: Any, name: str) -> TensorSpec:
+    kind = engine.get_tensor_dtype(name).name
+    shape = tuple(int(size) for size in engine.get_tensor_shape(name))
+    return TensorSpec(name=name, shape=shape, dtype="float32" if kind == _FLOAT else kind.lower())
+
+
+def _words(tensors: list[TensorSpec] | tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in tensors) or "none"
