@@ -1,13 +1,14 @@
 # make demo    the whole way on this machine, nothing to download but packages
 # make test    the tests
 # make check   format, lint, types, import rules: what CI runs before the tests
-# make setup   .venv with everything for the three above
+# make sim     the simulated CUDA driver in .sim: the GPU's tests skip without it; make test tries to make it
+# make setup   .venv with everything for the others
 #
 # Each makes .venv and installs what it needs; the second time that costs nothing.
 
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format setup clean
+.PHONY: help demo test check format sim setup clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -15,8 +16,13 @@ help:
 demo: .venv/.setup-run
 	$(BIN)/edgeyolo demo
 
+# A machine without g++ or Python.h tests all but the GPU's path, and says so.
 test: .venv/.setup-test
+	-@$(BIN)/python -m tests.sim.cuda.build
 	$(BIN)/python -m pytest -q $(PYTEST)
+
+sim: .venv/.setup-test
+	$(BIN)/python -m tests.sim.cuda.build
 
 check: .venv/.setup-check
 	$(BIN)/ruff format --check .
@@ -35,4 +41,4 @@ setup: .venv/.setup-check
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist
+	rm -rf .venv .venv-bootstrap .sim .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist

@@ -70,15 +70,16 @@ class Report:
     @classmethod
     def parse(cls, text: str) -> Report:
         """Read the driver's own form, which ``environment(report=...)`` leaves at the end of a process."""
-        live, calls, counts, notes = {}, {}, {}, []
+        notes: list[str] = []
+        numbers: dict[str, dict[str, int]] = {"live": {}, "call": {}, "": {}}
         for line in text.splitlines():
             if line.startswith("note "):
                 notes.append(line[5:])
                 continue
             key, _, value = line.rpartition(" ")
             room, _, name = key.rpartition(":")
-            {"live": live, "call": calls, "": counts}[room][name] = int(value)
-        return cls(live, calls, counts, tuple(notes))
+            numbers[room][name] = int(value)
+        return cls(numbers["live"], numbers["call"], numbers[""], tuple(notes))
 
     def noted(self, kind: str) -> list[str]:
         """Give the notes of one kind, without the kind."""
@@ -103,8 +104,8 @@ class DeviceMemory:
         where = self.simulator.library.cusim_device_bytes(self.context, address, size)
         if not where:
             raise IllegalAddressError(f"{address:#x}+{size}")
-        buffer = (ctypes.c_char * size).from_address(where)
-        return np.frombuffer(buffer, dtype).reshape(shape)
+        data = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(where))
+        return data.view(dtype).reshape(shape)
 
 
 class Simulator:
@@ -112,6 +113,7 @@ class Simulator:
 
     Attributes:
         library: The loaded ``libcuda.so.1``, for calls that pycuda does not have.
+        site: The folder that holds pycuda.
         errors: Tracebacks of enqueued work that raised what no kernel can raise.
     """
 
@@ -120,7 +122,7 @@ class Simulator:
         self.library = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
         self.errors: list[str] = []
         self._path = library
-        self._site = site
+        self.site = site
         self._modules: dict[str, ModuleType] = {}
         self._expected: set[str] = set()
         self._queued: dict[int, Callable[[], int]] = {}
@@ -157,7 +159,7 @@ class Simulator:
             AssertionError: At the end something is alive, or a mistake was noted that `expect` did not name.
         """
         self.start(schedule)
-        sys.path.insert(0, str(self._site))
+        sys.path.insert(0, str(self.site))
         sys.modules.update(self._modules)
         try:
             yield self
@@ -178,13 +180,12 @@ class Simulator:
     def _leave_pycuda(self) -> None:
         """Outside a test there is no pycuda and no GPU, as on the machine that the other tests know."""
         driver = sys.modules.get("pycuda.driver")
-        with contextlib.suppress(Exception):  # "cannot pop non-current context": the stack is empty
-            while driver is not None:
-                driver.Context.pop()
+        while driver is not None and driver.Context.get_current() is not None:  # a failed test's
+            driver.Context.pop()
         self.start()
         self.set_device(count=0)
         self._modules = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_pycuda(name)}
-        sys.path.remove(str(self._site))
+        sys.path.remove(str(self.site))
 
     def faults_found(self) -> list[str]:
         """Give what a correct program would not leave: living objects, queued work, unexpected notes."""
@@ -300,6 +301,8 @@ class Simulator:
         code = self.library.cusim_enqueue(
             stream, name.encode(), self._trampoline, ticket, ctypes.byref(captured)
         )
+        if code:
+            del self._queued[ticket]
         return int(code)
 
     def _run_queued(self, ticket: int) -> int:
@@ -316,7 +319,7 @@ class Simulator:
         """
         environment = dict(os.environ, CUSIM_SCHEDULE=schedule)
         _prepend(environment, "LD_LIBRARY_PATH", self._path.parent)
-        _prepend(environment, "PYTHONPATH", self._site)
+        _prepend(environment, "PYTHONPATH", self.site)
         if report is not None:
             environment["CUSIM_REPORT"] = str(report)
         return environment

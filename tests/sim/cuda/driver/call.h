@@ -20,19 +20,21 @@ enum Needs : unsigned {
 
 struct Call {
   Lock lock;
+  bool over = false;  // answered already, with `error`
   CUresult error;
   Context* context = nullptr;
   Call(const char* function, unsigned needs);
 
  private:
   CUresult enter(const std::string& name, unsigned needs);
+  CUresult check_context(const std::string& name, unsigned needs);
 };
 
 }  // namespace sim
 
 #define ENTER_AS(name, needs)            \
   sim::Call call_(name, needs);          \
-  if (call_.error) return call_.error;   \
+  if (call_.over) return call_.error;    \
   sim::Lock& lock = call_.lock;          \
   sim::Context* context = call_.context; \
   (void)lock, (void)context

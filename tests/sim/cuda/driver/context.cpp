@@ -192,6 +192,7 @@ API cuCtxAttach(CUcontext* handle, unsigned) {
 }
 
 API cuCtxDetach(CUcontext handle) {
+  if (reinterpret_cast<Context*>(handle)->forgotten) return CUDA_SUCCESS;
   ENTER(kInit);
   Context* found;
   if (CUresult code = find_context(handle, &found)) return code;
@@ -237,6 +238,8 @@ API cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* active) {
 // ---- the stack of current contexts ------------------------------------------------------------------------
 
 API cuCtxPushCurrent(CUcontext handle) {
+  if (reinterpret_cast<Context*>(handle)->forgotten)
+    return context_stack.push_back(reinterpret_cast<Context*>(handle)), CUDA_SUCCESS;
   ENTER(kInit);
   Context* found;
   if (CUresult code = find_context(handle, &found)) return code;
@@ -245,7 +248,7 @@ API cuCtxPushCurrent(CUcontext handle) {
 }
 
 API cuCtxPopCurrent(CUcontext* handle) {
-  ENTER(kInit);
+  ENTER(kNothing);  // it works in a dead context too, and before cuInit there is none
   if (context_stack.empty()) return CUDA_ERROR_INVALID_CONTEXT;
   if (handle) *handle = reinterpret_cast<CUcontext>(context_stack.back());
   context_stack.pop_back();

@@ -10,7 +10,10 @@ using namespace sim;
 CONTROL void cusim_reset() {
   World& w = world();
   Lock lock(w.mutex);
-  while (!w.contexts.empty()) destroy(*w.contexts.begin(), true, lock);
+  while (!w.contexts.empty()) {
+    (*w.contexts.begin())->forgotten = true;
+    destroy(*w.contexts.begin(), true, lock);
+  }
   context_stack.clear();
   interaction_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
   w.initialised = false;

@@ -67,10 +67,13 @@ static std::string documented_name(const char* function) {
 
 Call::Call(const char* function, unsigned needs) : lock(world().mutex) {
   error = enter(documented_name(function), needs);
+  over = over || error;
 }
 
 CUresult Call::enter(const std::string& name, unsigned needs) {
   World& w = world();
+  if (!context_stack.empty()) context = context_stack.back();
+  if (context && context->forgotten && (needs & kContext)) return over = true, CUDA_SUCCESS;
   w.stats["calls"]++;
   w.stats["call:" + name]++;
   if (w.trace) fprintf(w.trace, "%s\n", name.c_str()), fflush(w.trace);
@@ -81,8 +84,10 @@ CUresult Call::enter(const std::string& name, unsigned needs) {
   }
   if (needs != kNothing && !w.initialised) return CUDA_ERROR_NOT_INITIALIZED;
   if (CUresult code = injected_fault(name)) return code;
-  if (!context_stack.empty()) context = context_stack.back();
-  if (!(needs & kContext)) return CUDA_SUCCESS;
+  return needs & kContext ? check_context(name, needs) : CUDA_SUCCESS;
+}
+
+CUresult Call::check_context(const std::string& name, unsigned needs) {
   if (!context) {
     note("no_context", name + ": no context is current in this thread");
     return CUDA_ERROR_INVALID_CONTEXT;

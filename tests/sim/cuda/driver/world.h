@@ -130,6 +130,7 @@ struct Context {
   unsigned flags = 0;
   bool primary = false;
   bool alive = true;
+  bool forgotten = false;  // a failed test's: pycuda may still want to clean up in it, which is let pass
   int references = 1;
   CUresult sticky = CUDA_SUCCESS;  // an error of device work: every later call gives it again
   Stream null_stream;
