@@ -38,6 +38,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
     import json
 
     from edgeyolo.pipeline.compare import CompareConfig, compare_engines
+    from edgeyolo.pipeline.steps import Steps
 
     config = CompareConfig(
         reference=reference,
@@ -48,7 +49,10 @@ def compare(  # noqa: PLR0913 - one parameter an option
         conf=conf,
         min_agreement=min_agreement,
     )
-    found = compare_engines(config)
+    steps = Steps(shown=True)
+    steps.begin("comparing")
+    found = compare_engines(config, progress=steps)
+    steps.end()
     typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
     for path in found.files:
         typer.echo(str(path), err=True)
