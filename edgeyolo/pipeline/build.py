@@ -18,12 +18,12 @@ from time import perf_counter
 
 from edgeyolo.build import BackendChoice, build
 from edgeyolo.build.builder import choose_backend
-from edgeyolo.errors import CalibrationError, ConfigError
+from edgeyolo.errors import CalibrationError, ConfigError, StaleScalesError
 from edgeyolo.files import sha256_of
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.qdq import int8_model
 from edgeyolo.runtime import Engine, open_engine
-from edgeyolo.scales import read_scales
+from edgeyolo.scales import Scales, read_scales
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import ModelSpec, Precision
 
@@ -32,7 +32,7 @@ __all__ = ["BuildConfig", "Speed", "build_engine", "measure"]
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 50
 _BUDGET_S = 3.0
 _EQUAL = 1.05  # below this ratio two medians of a busy machine say nothing
-SCALES_NAME = "scales.json"
+SCALES_NAME, MANIFEST_NAME = "scales.json", "manifest.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,22 @@ def _write_int8(model_path: Path, scales_path: Path, output: Path, *, target: st
     scales = read_scales(scales_path)
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props})
     scales.check(model_sha256=sha256_of(model_path), preprocess=spec.preprocess if spec else None)
+    _check_manifest(scales, scales_path.with_name(MANIFEST_NAME))
     write_onnx(int8_model(model, scales, "onnxruntime" if target == "onnxruntime" else "tensorrt"), output)
+
+
+def _check_manifest(scales: Scales, manifest: Path) -> None:
+    """Refuse scales beside a manifest that is not theirs: two calibrations were mixed in one folder."""
+    expected = scales.provenance.manifest_sha256
+    if not expected or not manifest.is_file():
+        return
+    found = sha256_of(manifest)
+    if found != expected:
+        raise StaleScalesError(
+            f"{manifest}: these scales were made from another manifest: manifest_sha256 {expected[:12]}… "
+            f"expected, {found[:12]}… found",
+            hint="calibrate again, or keep scales.json apart from the other manifest",
+        )
 
 
 def measure(int8: Path, fp32: Path) -> Speed:

@@ -97,6 +97,17 @@ def test_scales_of_another_model_or_preprocess_are_refused_by_field(calibrated: 
                 calibration=tmp_path / "scales.json",
             )
         )
+    (tmp_path / "scales.json").write_bytes((calibrated / "out" / "scales.json").read_bytes())
+    (tmp_path / "manifest.txt").write_text("00" * 32 + "  a.png\n")
+    with pytest.raises(StaleScalesError, match="manifest_sha256"):
+        build_engine(
+            BuildConfig(
+                model=calibrated / "m.onnx",
+                output=tmp_path / "e.engine",
+                precision="int8",
+                calibration=tmp_path,
+            )
+        )
     assert not (tmp_path / "e.engine").exists()
 
 
