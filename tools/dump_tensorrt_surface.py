@@ -44,7 +44,8 @@ CLASSES = (
 _SPECIAL = ("__init__", "__len__", "__getitem__", "__bool__", "__eq__", "__int__", "__index__", "__hash__")
 _STUB = """
 #define NOTHING(name) void* name(void) { return 0; }
-NOTHING(createInferBuilder_INTERNAL) NOTHING(createInferRefitter_INTERNAL) NOTHING(createInferRuntime_INTERNAL)
+NOTHING(createInferBuilder_INTERNAL) NOTHING(createInferRefitter_INTERNAL)
+NOTHING(createInferRuntime_INTERNAL)
 NOTHING(createNvOnnxParser_INTERNAL) NOTHING(createNvOnnxParserRefitter_INTERNAL)
 NOTHING(getBuilderPluginRegistry) NOTHING(getPluginRegistry) NOTHING(initLibNvInferPlugins)
 NOTHING(getNvOnnxParserVersion)
@@ -109,7 +110,8 @@ def _described(name: str, value: Any) -> Any:
 def _class(cls: type) -> dict[str, Any]:
     members = getattr(cls, "__members__", None)
     if members is not None:
-        return {"enum": {name: int(value) for name, value in members.items()}, **_extra(cls)}
+        ordered = {"ordered": True} if "__lt__" in vars(cls) else {}
+        return {"enum": {name: int(value) for name, value in members.items()}, **ordered, **_extra(cls)}
     bases = [base.__name__ for base in cls.__mro__[1:-1] if base.__name__ != "pybind11_object"]
     return {"bases": bases, **_members(cls)}
 
@@ -118,7 +120,7 @@ def _extra(cls: type) -> dict[str, Any]:
     """Give an enum's properties beyond pybind11's own, such as `DataType.itemsize`."""
     own = {name for name, value in vars(cls).items() if isinstance(value, property) and name[0] != "_"}
     own -= {"name", "value"}
-    return {"members": {name: "property" for name in sorted(own)}} if own else {}
+    return {"members": dict.fromkeys(sorted(own), "property")} if own else {}
 
 
 def _members(cls: type) -> dict[str, Any]:
@@ -147,7 +149,9 @@ def _signatures(function: Any) -> list[str]:
     lines = (function.__doc__ or "").splitlines()
     name = re.escape(getattr(function, "__name__", "?"))
     found = [
-        _clean(match[1]) for line in lines if (match := re.match(rf"(?:\d+\. )?{name}(\(.*\)(?: -> .*)?)$", line))
+        _clean(match[1])
+        for line in lines
+        if (match := re.match(rf"(?:\d+\. )?{name}(\(.*\)(?: -> .*)?)$", line))
     ]
     return [text for text in found if not text.startswith("(*args, **kwargs)")] or found
 
@@ -160,7 +164,9 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("output", type=Path, help="folder of the JSON files")
-    parser.add_argument("--wheels", type=Path, required=True, help="folder of wheels; missing ones are fetched")
+    parser.add_argument(
+        "--wheels", type=Path, required=True, help="folder of wheels; missing ones are fetched"
+    )
     options = parser.parse_args()
     options.wheels.mkdir(parents=True, exist_ok=True)
     for generation in WHEELS:
@@ -187,7 +193,9 @@ def wheel_of(generation: str, folder: Path) -> Path:
 
 def text_of(found: dict[str, Any]) -> str:
     """Lay a surface out one name or member a line, so that a diff reads well."""
-    lines = [f'{{"wheel": {json.dumps(found["wheel"])}, "version": {json.dumps(found["version"])}, "names": {{']
+    lines = [
+        f'{{"wheel": {json.dumps(found["wheel"])}, "version": {json.dumps(found["version"])}, "names": {{'
+    ]
     entries = []
     for name, value in found["names"].items():
         if isinstance(value, dict) and "members" in value and "enum" not in value:

@@ -3,10 +3,10 @@
     trt = simulated_tensorrt("10.3")          # put it into sys.modules, or use the fixture `tensorrt`
     trt.__simulation__                        # the test's handle: boards, faults, messages, misuse
 
-The names, signatures and enum values are those of NVIDIA's own bindings (``surface/*.json``). Inference runs
-in ONNX Runtime on the device addresses and the stream that the caller gave, at the time the stream gets there.
-What this never says anything about: speed, FP16 and INT8 arithmetic (the ONNX runs as it is), tactics, fusions,
-memory that a build really takes, and plugins.
+The names, signatures and enum values are those of NVIDIA's own bindings (``surface/*.json``). Inference
+runs in ONNX Runtime on the device addresses and the stream that the caller gave, at the time the stream gets
+there. What this never says anything about: speed, FP16 and INT8 arithmetic (the ONNX runs as it is), tactics,
+fusions, memory that a build really takes, and plugins.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tests.sim.tensorrt.builder import Builder
 from tests.sim.tensorrt.calibration import CALIBRATORS
 from tests.sim.tensorrt.config import BuilderConfig, OptimizationProfile, TimingCache
 from tests.sim.tensorrt.context import ExecutionContext
-from tests.sim.tensorrt.device import Device, HostDevice, default_device
+from tests.sim.tensorrt.device import Device, DriverDevice, HostDevice
 from tests.sim.tensorrt.network import Layer, Network, OnnxParser, ParserError, Tensor
 from tests.sim.tensorrt.pybind import NotSimulatedError
 from tests.sim.tensorrt.runtime import CudaEngine, EngineInspector, Runtime
 from tests.sim.tensorrt.simulation import FAILURES, GENERATIONS, Simulation, surface
 
 __all__ = [
-    "BOARDS", "FAILURES", "GENERATIONS", "Board", "HostDevice", "NotSimulatedError", "Simulation",
-    "simulated_tensorrt", "simulation_of", "surface",
+    "BOARDS", "FAILURES", "GENERATIONS", "Board", "DriverDevice", "HostDevice", "NotSimulatedError",
+    "Simulation", "simulated_tensorrt", "simulation_of", "surface",
 ]  # fmt: skip
 
 IMPLEMENTATIONS: dict[str, type] = {
@@ -70,12 +70,13 @@ def simulated_tensorrt(
     Args:
         generation: One of `GENERATIONS`.
         board: A key of `BOARDS`, or one's own.
-        device: Where memory and streams are; by default the simulated CUDA driver where the process has loaded
-            it, else a `HostDevice`.
+        device: Where memory and streams are; a `HostDevice` by default.
     """
     made = BOARDS[board] if isinstance(board, str) else board
-    simulation = Simulation(generation, device if device is not None else default_device(), made)
-    simulation.module.IHostMemory = type("IHostMemory", (basics.HostMemory,), {"__module__": "tensorrt"})  # type: ignore[attr-defined]
+    simulation = Simulation(generation, HostDevice() if device is None else device, made)
+    # No `Bound`: only a bytearray can hand out its buffer in Python 3.10 and 3.11.
+    memory = type("IHostMemory", (basics.HostMemory,), {"__module__": "tensorrt"})
+    vars(simulation.module)["IHostMemory"] = memory
     simulation.assemble(IMPLEMENTATIONS, _FUNCTIONS)
     return simulation.module
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.sim.tensorrt.basics import host_memory
-from tests.sim.tensorrt.calibration import CalibrationFailure, calibrate
+from tests.sim.tensorrt.calibration import CalibrationFailedError, calibrate
 from tests.sim.tensorrt.config import DLA_OPERATORS
 from tests.sim.tensorrt.onnx_graph import Graph
 from tests.sim.tensorrt.plan import Plan
@@ -22,7 +22,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _PRECISION_FLAGS = ("FP16", "BF16", "INT8", "FP8", "INT4", "FP4")
 
 
-class Refused(RuntimeError):
+class RefusedError(RuntimeError):
     """A build that gives None; the text is the logger's."""
 
 
@@ -91,7 +91,7 @@ class Builder:
         simulation = self._simulation
         try:
             plan = _build(simulation, network, config, self._logger)
-        except (Refused, CalibrationFailure) as exc:
+        except (RefusedError, CalibrationFailedError) as exc:
             simulation.log(self._logger, "ERROR", f"IBuilder::buildSerializedNetwork: {exc}")
             return None
         return host_memory(simulation, plan.to_bytes())
@@ -113,13 +113,13 @@ def refuse_without_cuda(simulation: Any, logger: Any) -> None:
 
 
 def dla_cores(simulation: Any) -> int:
-    """Give the cores this release reaches: 10.7 is the last 10.x with JetPack's DLA, 11.0 to 11.4.0 have none."""
+    """Give the cores this release reaches: 10.7 is the last with JetPack's DLA, 11.0 to 11.4.0 have none."""
     return simulation.board.dla_cores if simulation.version < (10, 8) else 0
 
 
 def _build(simulation: Any, network: Any, config: Any, logger: Any) -> Plan:
     for refusal in _refusals(simulation, network, config):
-        raise Refused(refusal)
+        raise RefusedError(refusal)
     board, settings, graph = simulation.board, config._settings, network._graph
     for flag, fast, what in (("INT8", board.fast_int8, "Int8"), ("FP16", board.fast_fp16, "Half2")):
         if config._has(flag) and not fast:
@@ -176,8 +176,8 @@ def _typing_refusals(network: Any, config: Any) -> Iterator[str]:
         for used, flag, name in ((graph.quantized, "INT8", "Int8"), (graph.half, "FP16", "Fp16")):
             if used and not config._has(flag):
                 yield (
-                    f"Error Code 4: API Usage Error ({name} precision has been set for a layer or layer output, "
-                    f"but {name.lower()} is not configured in the builder)"
+                    f"Error Code 4: API Usage Error ({name} precision has been set for a layer or layer "
+                    f"output, but {name.lower()} is not configured in the builder)"
                 )
 
 
@@ -252,7 +252,7 @@ def _scales(simulation: Any, network: Any, config: Any, logger: Any) -> dict[str
         return {}
     if calibrator is None:
         if not network._ranges:
-            raise Refused(
+            raise RefusedError(
                 "Error Code 4: Internal Error (Calibration failure occurred with no scaling factors)"
             )
         return {name: max(map(abs, limits)) / 127 for name, limits in network._ranges.items()}
@@ -260,7 +260,7 @@ def _scales(simulation: Any, network: Any, config: Any, logger: Any) -> dict[str
 
 
 def _layers(network: Any, config: Any, scales: dict[str, float]) -> list[dict[str, Any]]:
-    """Give each layer's name, operator, precision, device and tensors; Q/DQ around weighted layers is fused."""
+    """Give each layer's name, operator, precision, device and tensors; Q/DQ around weighted ones is fused."""
     graph: Graph = network._graph
     made = {name: node for node in graph.model.graph.node for name in node.output}
     layers = []
@@ -270,13 +270,15 @@ def _layers(network: Any, config: Any, scales: dict[str, float]) -> list[dict[st
             continue
         inputs = [name for name in node.input if name and name not in graph.constants]
         explicit = [made[name].op_type == "DequantizeLinear" for name in node.input[:2] if name in made]
-        if node.op_type in _WEIGHTED and len(explicit) == 2 and all(explicit):
-            precision = "INT8"
-        elif any(name in scales for name in inputs) and node.op_type in (
-            *_WEIGHTED,
-            "MaxPool",
-            "Add",
-            "Relu",
+        if (node.op_type in _WEIGHTED and len(explicit) == 2 and all(explicit)) or (
+            any(name in scales for name in inputs)
+            and node.op_type
+            in (
+                *_WEIGHTED,
+                "MaxPool",
+                "Add",
+                "Relu",
+            )
         ):
             precision = "INT8"
         elif any(graph.types.get(name) == 10 for name in node.output) or config._has("FP16"):
@@ -306,7 +308,7 @@ def _tune(simulation: Any, config: Any, layers: list[dict[str, Any]], logger: An
                 "Device memory is insufficient to use tactic."
             )
             simulation.log(logger, "WARNING", text)
-            raise Refused(
+            raise RefusedError(
                 f"Error Code 10: Internal Error (Could not find any implementation for node {layer['name']}.)"
             )
         phases.step("Tactic selection", step)
@@ -332,7 +334,7 @@ class _Phases:
 
     def step(self, name: str, step: int) -> None:
         if self._call("step_complete", name, step) is False:
-            raise Refused("Error Code 9: Skipping build, it was cancelled by the progress monitor")
+            raise RefusedError("Error Code 9: Skipping build, it was cancelled by the progress monitor")
 
     def finish(self, name: str) -> None:
         self._call("phase_finish", name)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tests.sim.tensorrt.device import IllegalAddressError
 from tests.sim.tensorrt.onnx_graph import Graph
 from tests.sim.tensorrt.pybind import call_back
 
@@ -26,12 +27,12 @@ _ALGORITHMS = {
     "MINMAX_CALIBRATION": "MinMaxCalibration",
 }
 _NOTHING = (
-    "Calibration failure occurred with no scaling factors detected. This could be due to no int8 calibrator or "
-    "insufficient custom scales for network layers. Please see int8 sample to setup calibration correctly."
+    "Calibration failure occurred with no scaling factors detected. This could be due to no int8 calibrator "
+    "or insufficient custom scales for network layers. Please see int8 sample to setup calibration correctly."
 )
 
 
-class CalibrationFailure(RuntimeError):
+class CalibrationFailedError(RuntimeError):
     """A calibration after which the build gives nothing; the text is the logger's."""
 
 
@@ -79,7 +80,7 @@ def calibrate(simulation: Any, config: Any, network: Any, logger: Any) -> dict[s
     """Ask a calibrator for its cache, or run its batches, and give tensor to scale.
 
     Raises:
-        CalibrationFailure: There is nothing to go on with.
+        CalibrationFailedError: There is nothing to go on with.
     """
     calibrator, swallowed = config._settings["int8_calibrator"], simulation.swallowed
     algorithm = call_back(calibrator, "get_algorithm", otherwise=None, swallowed=swallowed)
@@ -93,7 +94,7 @@ def calibrate(simulation: Any, config: Any, network: Any, logger: Any) -> dict[s
         simulation.log(logger, "ERROR", "Calibration table does not match calibrator algorithm type.")
     scales, batches = _run(simulation, config, network, calibrator, logger)
     if not batches:
-        raise CalibrationFailure(_NOTHING)
+        raise CalibrationFailedError(_NOTHING)
     text = "\n".join(
         [f"TRT-{_number(simulation.version)}-{kind}", *(_line(*item) for item in scales.items())]
     )
@@ -135,18 +136,26 @@ def _run(
         feeds = {}
         for (name, shape), address in zip(shapes.items(), addresses, strict=False):
             if not address:
-                raise CalibrationFailure(f"Error Code 3: API Usage Error (Tensor {name} is bound to nullptr)")
-            view = simulation.device.view(simulation.device.current(), address, 4 * int(np.prod(shape)))
-            if view is None:
-                raise CalibrationFailure(
-                    "Error Code 1: Cuda Runtime (an illegal memory access was encountered)"
+                raise CalibrationFailedError(
+                    f"Error Code 3: API Usage Error (Tensor {name} is bound to nullptr)"
                 )
-            feeds[name] = np.frombuffer(view, np.float32).reshape(shape).copy()
+            feeds[name] = _read_batch(simulation.device, address, shape)
         for name, value in run_all_tensors(network._graph, feeds):
             amax[name] = max(amax.get(name, 0.0), float(np.abs(value).max(initial=0.0)))
         simulation.log(logger, "INFO", f"  Calibrated batch {batches} in 0.01 seconds.")
         batches += 1
     return {name: value / 127 for name, value in amax.items()}, batches
+
+
+def _read_batch(device: Any, address: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Read a batch as the builder's own stream does: what another stream has still to bring is not there."""
+    try:
+        view = device.view(device.current(), address, 4 * int(np.prod(shape)))
+    except IllegalAddressError as exc:
+        text = "Error Code 1: Cuda Runtime (an illegal memory access was encountered)"
+        raise CalibrationFailedError(text) from exc
+    copied: np.ndarray[Any, Any] = view.view(np.float32).reshape(shape).copy()
+    return copied
 
 
 def _batch(simulation: Any, calibrator: Any, names: list[str]) -> list[int]:

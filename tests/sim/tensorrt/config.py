@@ -89,7 +89,7 @@ class BuilderConfig:
     runtime_platform = _setting("runtime_platform")
     tiling_optimization_level = _setting("tiling_optimization_level")
 
-    # ---- flags -------------------------------------------------------------------------------------------------
+    # ---- flags ---------------------------------------------------------------------------------------------
 
     @property
     def flags(self) -> int:
@@ -129,7 +129,7 @@ class BuilderConfig:
     def get_quantization_flag(self, flag: Any) -> bool:
         return bool(self._quantization_flags >> int(flag) & 1)
 
-    # ---- memory ------------------------------------------------------------------------------------------------
+    # ---- memory --------------------------------------------------------------------------------------------
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         if pool_size < 0:
@@ -145,7 +145,7 @@ class BuilderConfig:
             return int(self._settings["max_workspace_size"])
         return self._pools.get(pool.name, self._simulation.device.available())
 
-    # ---- profiles ----------------------------------------------------------------------------------------------
+    # ---- profiles ------------------------------------------------------------------------------------------
 
     @property
     def num_optimization_profiles(self) -> int:
@@ -153,7 +153,9 @@ class BuilderConfig:
 
     def add_optimization_profile(self, profile: Any) -> int:
         if not profile:
-            text = "IBuilderConfig::addOptimizationProfile: Error Code 4: API Usage Error (the profile is not valid)"
+            text = (
+                "IBuilderConfig::addOptimizationProfile: Error Code 4: API Usage Error (not a valid profile)"
+            )
             self._simulation.log(self._logger, "ERROR", text)
             return -1
         self._profiles.append(profile)
@@ -166,7 +168,7 @@ class BuilderConfig:
     def get_calibration_profile(self) -> Any:
         return self._calibration_profile
 
-    # ---- DLA ---------------------------------------------------------------------------------------------------
+    # ---- DLA -----------------------------------------------------------------------------------------------
 
     def can_run_on_DLA(self, layer: Any) -> bool:
         return layer._node().op_type in DLA_OPERATORS
@@ -183,7 +185,7 @@ class BuilderConfig:
     def reset_device_type(self, layer: Any) -> None:
         self._devices.pop(layer.name, None)
 
-    # ---- timing cache ------------------------------------------------------------------------------------------
+    # ---- timing cache --------------------------------------------------------------------------------------
 
     def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
         data = bytes(serialized_timing_cache)
@@ -224,9 +226,10 @@ class BuilderConfig:
 
 # NVIDIA's list of layers for DLA 3.x, without their further conditions.
 DLA_OPERATORS = frozenset(
-    """Conv ConvTranspose Relu Sigmoid Tanh LeakyRelu Clip MaxPool AveragePool GlobalAveragePool Concat Add Mul
-    Sub Div Max Min Pow Resize Slice Softmax Gemm MatMul BatchNormalization PRelu Reshape Flatten Transpose
-    QuantizeLinear DequantizeLinear Constant Identity Equal Less Greater LRN""".split()
+    """Conv ConvTranspose Relu Sigmoid Tanh LeakyRelu Clip MaxPool AveragePool GlobalAveragePool Concat Add
+    Mul Sub Div Max Min Pow Resize Slice Softmax Gemm MatMul BatchNormalization PRelu Reshape Flatten Transpose
+    QuantizeLinear DequantizeLinear Constant Identity Equal Less Greater
+    LRN""".split()  # noqa: SIM905
 )
 
 

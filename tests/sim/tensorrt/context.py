@@ -13,14 +13,23 @@ import numpy as np
 import onnx
 
 from tests.sim.tensorrt.basics import numpy_dtype
-from tests.sim.tensorrt.device import ILLEGAL_ADDRESS, LAUNCH_FAILED
 from tests.sim.tensorrt.pybind import call_back
-from tests.sim.tensorrt.runtime import as_array, static_shape
+from tests.sim.tensorrt.runtime import static_shape
 
 __all__ = ["ExecutionContext"]
 
 _ALIGNMENT = 256  # NvInferRuntime.h, setTensorAddress
 _UNKNOWN = -1
+_DEFAULT_STREAM = (
+    "Using default stream in enqueueV3() may lead to performance issues due to additional calls to "
+    "cudaStreamSynchronize() by TensorRT to ensure correct synchronization. Please use non-default stream "
+    "instead."
+)
+_NO_ADDRESS = (
+    "Error Code 3: API Usage Error (Parameter check failed. Neither address or allocator is set for {kind} "
+    "tensor {name}. Call setInputTensorAddress, setOutputTensorAddress or setOutputAllocator before "
+    "enqueue/execute.)"
+)
 
 
 class ExecutionContext:
@@ -80,7 +89,7 @@ class ExecutionContext:
     def debug_sync(self, value: bool) -> None:
         self._debug_sync = value
 
-    # ---- shapes ------------------------------------------------------------------------------------------------
+    # ---- shapes --------------------------------------------------------------------------------------------
 
     @property
     def active_optimization_profile(self) -> int:
@@ -109,8 +118,8 @@ class ExecutionContext:
             a <= s <= b for a, s, b in zip(lower, wanted, upper, strict=True)
         ):
             text = (
-                f"Error Code 3: API Usage Error (Parameter check failed: the shape {list(wanted)} of {name} is "
-                f"not within profile {self._profile}: {list(lower)} to {list(upper)})"
+                f"Error Code 3: API Usage Error (Parameter check failed: the shape {list(wanted)} of {name} "
+                f"is not within profile {self._profile}: {list(lower)} to {list(upper)})"
             )
             return self._refuse("setInputShape", text)
         self._shapes[name] = wanted
@@ -166,7 +175,7 @@ class ExecutionContext:
             self._resolved[key] = {value.name: static_shape(value) for value in inferred.output}
         return self._resolved[key]
 
-    # ---- bindings (8.6) ----------------------------------------------------------------------------------------
+    # ---- bindings (8.6) ------------------------------------------------------------------------------------
 
     def set_binding_shape(self, binding: int, shape: Any) -> bool:
         return ExecutionContext.set_input_shape(self, self._engine_._named(binding), shape)
@@ -187,7 +196,7 @@ class ExecutionContext:
         queued = ExecutionContext.execute_async_v2(self, bindings, 0)
         return queued and bool(self._simulation.device.synchronize(0))
 
-    # ---- addresses ---------------------------------------------------------------------------------------------
+    # ---- addresses -----------------------------------------------------------------------------------------
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if name not in self._engine_._tensors:
@@ -216,7 +225,7 @@ class ExecutionContext:
     def get_output_allocator(self, name: str) -> Any:
         return self._allocators.get(name)
 
-    # ---- profiling ---------------------------------------------------------------------------------------------
+    # ---- profiling -----------------------------------------------------------------------------------------
 
     @property
     def profiler(self) -> Any:
@@ -249,7 +258,7 @@ class ExecutionContext:
             )
         return True
 
-    # ---- running -----------------------------------------------------------------------------------------------
+    # ---- running -------------------------------------------------------------------------------------------
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         simulation, device = self._simulation, self._simulation.device
@@ -261,12 +270,7 @@ class ExecutionContext:
             )
             return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (invalid resource handle)")
         if not stream_handle:
-            text = (
-                "Using default stream in enqueueV3() may lead to performance issues due to additional calls to "
-                "cudaStreamSynchronize() by TensorRT to ensure correct synchronization. Please use non-default "
-                "stream instead."
-            )
-            simulation.log(self._logger, "WARNING", text)
+            simulation.log(self._logger, "WARNING", _DEFAULT_STREAM)
         if any(stream != stream_handle for stream in self._pending):
             simulation.misuse.append("one execution context has work on two streams at a time")
         work = self._work()
@@ -292,67 +296,39 @@ class ExecutionContext:
                 )
                 return None
             if not self._addresses.get(name) and self._allocators.get(name) is None:
-                text = (
-                    "Error Code 3: API Usage Error (Parameter check failed, condition: mContext.profileObliviousBindings"
-                    f".at(profileObliviousIndex) || getPtrOrNull(mOutputAllocators, profileObliviousIndex). "
-                    f"Neither address or allocator is set for {'input' if name in self._engine_._inputs else 'output'} "
-                    f"tensor {name}. Call setInputTensorAddress, setOutputTensorAddress or setOutputAllocator "
-                    "before enqueue/execute.)"
-                )
-                self._refuse("enqueueV3", text)
+                kind = "input" if name in self._engine_._inputs else "output"
+                self._refuse("enqueueV3", _NO_ADDRESS.format(kind=kind, name=name))
                 return None
             shapes[name] = shape
         return dict(self._addresses), shapes
 
-    def _run(self, stream: int, addresses: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """Do the work, on the device's time: gives a CUDA error code."""
-        try:
-            if stream in self._pending:  # a captured graph comes by again and again
-                self._pending.remove(stream)
-            self._ran = True
-            return self._infer(addresses, shapes)
-        except Exception as exc:  # noqa: BLE001  (this is called from C)
-            self._refuse("enqueueV3", f"Error Code 1: Cuda Runtime (unspecified launch failure): {exc}")
-            return LAUNCH_FAILED
-
-    def _infer(self, addresses: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    def _run(self, stream: int, addresses: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Do the work, on the device's time."""
+        if stream in self._pending:  # a captured graph comes by again and again
+            self._pending.remove(stream)
+        self._ran = True
         engine, feeds = self._engine_, {}
         for value in engine._session.get_inputs():
             array = self._array(value.name, addresses[value.name], shapes[value.name])
-            if array is None:
-                return ILLEGAL_ADDRESS
             feeds[value.name] = array if array.dtype != np.int32 else array.astype(_ONNX_INTS[value.type])
         names = list(engine._outputs)
         for name, result in zip(names, engine._session.run(names, feeds), strict=True):
             address = addresses.get(name, 0)
             if (allocator := self._allocators.get(name)) is not None:
-                address = self._allocate(allocator, name, result.nbytes, address)
-                dims = self._simulation.module.Dims(result.shape)
-                call_back(
-                    allocator,
-                    "notify_shape",
-                    name,
-                    dims,
-                    otherwise=None,
-                    swallowed=self._simulation.swallowed,
-                )
-            array = self._array(name, address, result.shape)
-            if array is None:
-                return ILLEGAL_ADDRESS
-            array[...] = result
-        return 0
+                address = self._allocate(allocator, name, result, address)
+            self._array(name, address, result.shape)[...] = result
 
     def _array(self, name: str, address: int, shape: tuple[int, ...]) -> Any:
         dtype = numpy_dtype(self._engine_._dtypes[name])
         size = int(np.prod(shape)) * dtype.itemsize
-        view = self._simulation.device.view(self._context, address, size)
-        return None if view is None else as_array(view, dtype, shape)
+        return self._simulation.device.view(self._context, address, size).view(dtype).reshape(shape)
 
-    def _allocate(self, allocator: Any, name: str, size: int, address: int) -> int:
-        given = call_back(
-            allocator, "reallocate_output", name, address, size, _ALIGNMENT,
-            otherwise=0, swallowed=self._simulation.swallowed,
-        )  # fmt: skip
+    def _allocate(self, allocator: Any, name: str, result: Any, address: int) -> int:
+        swallowed = self._simulation.swallowed
+        arguments = (name, address, result.nbytes, _ALIGNMENT)
+        given = call_back(allocator, "reallocate_output", *arguments, otherwise=0, swallowed=swallowed)
+        dims = self._simulation.module.Dims(result.shape)
+        call_back(allocator, "notify_shape", name, dims, otherwise=None, swallowed=swallowed)
         return int(given or 0)
 
     def _refuse(self, call: str, text: str) -> bool:

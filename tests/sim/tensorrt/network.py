@@ -12,9 +12,9 @@ from tests.sim.tensorrt.onnx_graph import SUPPORTED, Finding, Graph, Rules, find
 __all__ = ["Layer", "Network", "OnnxParser", "ParserError", "Tensor", "data_type"]
 
 _DATA_TYPES = {
-    TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.INT8: "INT8", TensorProto.INT32: "INT32",
-    TensorProto.BOOL: "BOOL", TensorProto.UINT8: "UINT8", TensorProto.INT64: "INT64", TensorProto.DOUBLE: "FLOAT",
-    TensorProto.BFLOAT16: "BF16",
+    TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.INT8: "INT8",
+    TensorProto.INT32: "INT32", TensorProto.BOOL: "BOOL", TensorProto.UINT8: "UINT8",
+    TensorProto.INT64: "INT64", TensorProto.DOUBLE: "FLOAT", TensorProto.BFLOAT16: "BF16",
 }  # fmt: skip
 
 
@@ -392,16 +392,19 @@ class OnnxParser:
     def _refuse(self, graph: Graph | None, finding: Finding) -> bool:
         error = self._simulation.new("ParserError", finding=finding, graph=graph)
         self._errors.append(error)
-        log = self._simulation.log
         if graph is None:
-            log(self._logger, "ERROR", f"ModelImporter.cpp: {finding.text}")
-        elif self._simulation.version < (10,):
-            node = graph.model.graph.node[finding.index]
-            log(self._logger, "ERROR", f"While parsing node number {finding.index} [{node.op_type}]:")
-            log(self._logger, "ERROR", f"ERROR: {error.file()} In function {error.func()}:\n[{int(error.code())}] "
-                f"{error.desc()}")  # fmt: skip
+            text = f"ModelImporter.cpp: {finding.text}"
         else:
             node = graph.model.graph.node[finding.index]
-            log(self._logger, "ERROR", f"In node {finding.index} with name: {node.name} and operator: {node.op_type} "
-                f"({error.func()}): {finding.code}: {error.desc()}")  # fmt: skip
+            if self._simulation.version < (10,):
+                text = (
+                    f"While parsing node number {finding.index} [{node.op_type}]:\nERROR: {error.file()} In "
+                    f"function {error.func()}:\n[{int(error.code())}] {error.desc()}"
+                )
+            else:
+                text = (
+                    f"In node {finding.index} with name: {node.name} and operator: {node.op_type} "
+                    f"({error.func()}): {finding.code}: {error.desc()}"
+                )
+        self._simulation.log(self._logger, "ERROR", text)
         return False

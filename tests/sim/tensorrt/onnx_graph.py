@@ -25,11 +25,12 @@ SUPPORTED = frozenset(
     Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool
     GlobalMaxPool Greater GreaterOrEqual GridSample HardSigmoid HardSwish Identity If InstanceNormalization
     IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop LRN LSTM MatMul Max MaxPool
-    Mean Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or Pad ParametricSoftplus Pow PRelu QuantizeLinear
-    RandomUniform Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign Round ScatterElements
+    Mean Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or Pad ParametricSoftplus Pow PRelu
+    QuantizeLinear RandomUniform Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+    ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign Round ScatterElements
     ScatterND Selu Shape Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt
-    Squeeze Sub Sum Tan Tanh TopK Transpose Trilu Unsqueeze Upsample Where Xor""".split()
+    Squeeze Sub Sum Tan Tanh TopK Transpose Trilu Unsqueeze Upsample Where Xor""".split()  # noqa: SIM905
 )
 
 _LAYER_TYPES = {
@@ -197,7 +198,8 @@ def _quantization(graph: Graph, node: onnx.NodeProto, rules: Rules, opset: int) 
         if opset < 13:
             yield "opset >= 13 && \"per-channel scales need the attribute 'axis'\""
         elif data is not None and scale.size != data.shape[axis]:
-            yield f'K == scale.count() && "{scale.size} scales for {data.shape[axis]} channels along axis {axis}"'
+            channels = data.shape[axis]
+            yield f'K == scale.count() && "{scale.size} scales for {channels} channels of axis {axis}"'
 
 
 def _zero_point(zero: np.ndarray[Any, Any] | None, rules: Rules) -> Iterator[str]:

@@ -78,8 +78,9 @@ class Plan:
         built = tuple(self.facts["version"])
         if built != version and not (self.facts["version_compatible"] and _within(built, version)):
             raise PlanError(
-                "Error Code 6: API Usage Error (The engine plan file is not compatible with this version of "
-                f"TensorRT, expecting library version {_dotted(version)} got {_dotted(built)}, please rebuild.)"
+                "Error Code 6: API Usage Error (The engine plan file is not compatible with this version "
+                f"of TensorRT, expecting library version {_dotted(version)} got {_dotted(built)}, "
+                "please rebuild.)"
             )
         gpu, here = tuple(self.facts["compute_capability"]), compute_capability
         portable = {"AMPERE_PLUS": here >= (8, 0), "SAME_COMPUTE_CAPABILITY": here == gpu}

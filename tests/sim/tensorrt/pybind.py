@@ -44,61 +44,71 @@ class Bound(metaclass=BoundType):
         object.__setattr__(self, name, value)
 
 
-def enumeration(name: str, members: Mapping[str, int], *, ordered: bool = False) -> type:
-    """Make what ``py::enum_`` makes: members that are instances, equal to each other only, with an int.
+class Enumeration:
+    """Base of the enums: a member is an instance, equal to its like only, with an int and no iteration."""
+
+    _names: Mapping[int, str]
+
+    def __init__(self, value: int) -> None:
+        if operator.index(value) not in self._names:
+            raise ValueError(f"{value} is not a valid {type(self).__name__}")
+        self._value = operator.index(value)
+
+    @property
+    def name(self) -> str:
+        return self._names[self._value]
+
+    @property
+    def value(self) -> int:
+        return self._value
+
+    def __int__(self) -> int:
+        return self._value
+
+    __index__ = __int__
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._value == int(other)  # type: ignore[call-overload,no-any-return]
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}.{self.name}: {self._value}>"
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+
+def enumeration(name: str, members: Mapping[str, int], *, ordered: bool = False) -> type[Enumeration]:
+    """Make what ``py::enum_`` makes.
 
     Args:
         name: Of the class.
         members: Name to value; two names may have one value.
-        ordered: Whether members and ints can be compared (``py::arithmetic``).
+        ordered: Whether members and ints can be compared and combined (``py::arithmetic``).
     """
     first = {value: key for key, value in reversed(members.items())}
-
-    class Enumeration:
-        def __init__(self, value: int) -> None:
-            if operator.index(value) not in first:
-                raise ValueError(f"{value} is not a valid {name}")
-            self._value = operator.index(value)
-
-        name = property(lambda self: first[self._value])
-        value = property(lambda self: self._value)
-
-        def __int__(self) -> int:
-            return self._value
-
-        __index__ = __int__
-
-        def __eq__(self, other: object) -> bool:
-            if ordered and isinstance(other, int):
-                return self._value == other
-            return type(other) is type(self) and self._value == other._value
-
-        def __hash__(self) -> int:
-            return hash(self._value)
-
-        def __repr__(self) -> str:
-            return f"<{type(self).__name__}.{self.name}: {self._value}>"
-
-        def __str__(self) -> str:
-            return f"{type(self).__name__}.{self.name}"
-
+    namespace: dict[str, Any] = {"__module__": "tensorrt", "_names": first}
     if ordered:
-        for compare in (operator.lt, operator.le, operator.gt, operator.ge):
-            setattr(Enumeration, f"__{compare.__name__}__", _on_ints(compare))
+        for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq):
+            namespace[f"__{compare.__name__}__"] = _on_ints(compare)
         for combine in (operator.and_, operator.or_, operator.xor):
             for prefix in ("", "r"):
-                setattr(Enumeration, f"__{prefix}{combine.__name__.strip('_')}__", _on_ints(combine))
-    Enumeration.__name__ = Enumeration.__qualname__ = name
-    Enumeration.__module__ = "tensorrt"
-    made = {key: Enumeration(value) for key, value in members.items()}
-    for key, member in made.items():
-        setattr(Enumeration, key, member)
-    Enumeration.__members__ = made  # type: ignore[attr-defined]
-    return Enumeration
+                namespace[f"__{prefix}{combine.__name__.strip('_')}__"] = _on_ints(combine)
+        namespace["__hash__"] = Enumeration.__hash__
+    made = type(name, (Enumeration,), namespace)
+    made.__members__ = {key: made(value) for key, value in members.items()}  # type: ignore[attr-defined]
+    for key, member in made.__members__.items():  # type: ignore[attr-defined]
+        setattr(made, key, member)
+    return made
 
 
 def _on_ints(function: Callable[[int, int], Any]) -> Callable[[Any, Any], Any]:
-    return lambda self, other: function(int(self), int(other))
+    def apply(self: Any, other: Any) -> Any:
+        return function(int(self), int(other)) if hasattr(other, "__index__") else NotImplemented
+
+    return apply
 
 
 def not_simulated(owner: str, name: str) -> property:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import onnx
 
 from tests.sim.tensorrt.basics import host_memory, numpy_dtype
@@ -76,8 +75,8 @@ class Runtime:
             return None
         if plan.facts["gpu"] != simulation.board.name:
             text = (
-                "Using an engine plan file across different models of devices is not recommended and is likely "
-                "to affect performance or even cause errors."
+                "Using an engine plan file across different models of devices is not recommended and is "
+                "likely to affect performance or even cause errors."
             )
             simulation.log(self._logger, "WARNING", text)
         return simulation.new("ICudaEngine", plan=plan, logger=self._logger, runtime=self)
@@ -110,7 +109,7 @@ class CudaEngine:
         self._profiles = self._plan.facts["profiles"] or [{}]
         self._error_recorder = None
 
-    # ---- tensors by name ---------------------------------------------------------------------------------------
+    # ---- tensors by name -----------------------------------------------------------------------------------
 
     @property
     def num_io_tensors(self) -> int:
@@ -171,7 +170,7 @@ class CudaEngine:
     def is_shape_inference_io(self, name: str) -> bool:
         return False
 
-    # ---- bindings by index (8.6) -------------------------------------------------------------------------------
+    # ---- bindings by index (8.6) ---------------------------------------------------------------------------
 
     @property
     def num_bindings(self) -> int:
@@ -220,7 +219,7 @@ class CudaEngine:
         shapes = self._range(self._named(binding), profile_index)
         return [self._simulation.module.Dims(shape) for shape in shapes]
 
-    # ---- the engine --------------------------------------------------------------------------------------------
+    # ---- the engine ----------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -353,8 +352,3 @@ class EngineInspector:
             "Outputs": [{"Name": name, **shaped} for name in layer["outputs"]],
             "TacticName": "simulated", "StreamId": 0, "Metadata": f"[ONNX Layer: {layer['name']}]",
         }  # fmt: skip
-
-
-def as_array(view: Any, dtype: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Look at device bytes as an array."""
-    return np.frombuffer(view, dtype).reshape(shape)

@@ -1,7 +1,7 @@
 """A module `tensorrt` of one generation, and the handle on it that a test holds.
 
-Owns the assembly: which names there are, with which signatures and values, comes from ``surface/*.json``, which
-was read out of NVIDIA's own wheels; what they do comes from the classes given. A real name without an
+Owns the assembly: which names there are, with which signatures and values, comes from ``surface/*.json``,
+which was read out of NVIDIA's own wheels; what they do comes from the classes given. A real name without an
 implementation raises `NotSimulatedError` when it is touched, so that ``hasattr`` never says a wrong no.
 """
 
