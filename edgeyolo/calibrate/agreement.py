@@ -14,17 +14,23 @@ import numpy.typing as npt
 __all__ = ["OutputError"]
 
 Array = npt.NDArray[np.float32]
-_CONFIDENT = 0.05  # scores below it count for the error, not for the agreement
-_BOX_WEIGHT = 0.5  # a box that is off by its own size costs as much as losing half its score
+_CONFIDENT = 0.05  # rows below it say nothing of boxes, scores below it nothing of the agreement
+_BOX_WEIGHT = 0.25  # the two parts then are of one size on a calibrated detector
 
 
 class OutputError:
     """Compare outputs with the float model's.
 
-    Columns of an output that stay within 0..1 are scores; others are coordinates or logits. Logits of raw
-    heads are put through a sigmoid first. The error is the squared difference of the square roots of the
-    scores (the Hellinger distance: small scores count, as they do in average precision, yet less than large
-    ones), and for coordinates the squared difference in units of the box, weighted by the row's score.
+    Columns of an output that stay within 0..1 are scores; others are coordinates. Logits of raw heads are
+    put through a sigmoid first. The error adds up
+
+    * the squared differences of the square roots of the scores (Hellinger's distance: small scores count, as
+      they do in average precision, yet less than large ones), and
+    * for every confident row a quarter of ``score * (1 - IoU)`` where the coordinates are boxes, and of the
+      score times the mean difference, in standard deviations of the column, where they are not,
+
+    both over the sum of all scores. Scores alone would choose wider ranges than boxes want: measured on
+    yolo-fastest-1.1-xl, the range with the best scores cost 3 % of the average precision.
 
     Args:
         reference: Outputs of the float model, one list an image.
@@ -43,6 +49,7 @@ class OutputError:
         tables = [self._squash(outputs) for outputs in tables]
         self._scores = [_score_columns([t[i] for t in tables]) for i in range(len(first))]
         self._spread = [_spread([t[i] for t in tables]) for i in range(len(first))]
+        self._boxes = [_is_boxes([t[i] for t in tables]) for i in range(len(first))]
         self._reference = tables
         self._norm = max(sum(_score_sum(outputs, self._scores) for outputs in tables), 1e-12)
 
@@ -56,11 +63,11 @@ class OutputError:
             scores = self._scores[index]
             a, b = one[:, scores], np.clip(other[:, scores], 0, 1)
             error += float(np.square(np.sqrt(a) - np.sqrt(b)).sum())
-            if not scores.all():
-                weight = weights.get(len(one))
-                off = np.square((one - other)[:, ~scores] / self._spread[index][~scores])
-                off = np.minimum(off.mean(axis=1), 1.0)
-                error += _BOX_WEIGHT * float((off if weight is None else off * weight).sum())
+            weight = weights.get(len(one))
+            if not scores.all() and weight is not None:
+                rows = weight > _CONFIDENT
+                off = self._coordinates_off(index, one[rows], other[rows])
+                error += _BOX_WEIGHT * float((off * weight[rows]).sum())
         return error / self._norm
 
     def agreement(self, found: Sequence[Sequence[Array]]) -> float:
@@ -80,6 +87,14 @@ class OutputError:
                 both += float(low[confident].sum())
                 either += float(high[confident].sum())
         return both / either if either else 1.0
+
+    def _coordinates_off(self, index: int, one: Array, other: Array) -> npt.NDArray[np.float64]:
+        """Give how far each row's coordinates are off, 0..1."""
+        columns = ~self._scores[index]
+        if self._boxes[index]:
+            return 1 - _iou(one, other)
+        off = np.abs(one - other)[:, columns] / self._spread[index][columns]
+        return np.asarray(np.minimum(off.mean(axis=1), 1.0))
 
     def _row_weights(self, known: list[Array]) -> dict[int, Array]:
         """Give the best score of every row, by the number of rows: boxes and scores are often two outputs."""
@@ -119,6 +134,22 @@ def _score_columns(tables: list[Array]) -> npt.NDArray[np.bool_]:
     low = np.min([table.min(axis=0) for table in tables], axis=0)
     high = np.max([table.max(axis=0) for table in tables], axis=0)
     return np.asarray((low >= 0) & (high <= 1))
+
+
+def _is_boxes(tables: list[Array]) -> bool:
+    """Tell whether every row is ``x0 y0 x1 y1``."""
+    return all(
+        table.shape[1] == 4 and bool((table[:, 2:] >= table[:, :2]).all()) and table.max() > 1
+        for table in tables
+    )
+
+
+def _iou(one: Array, other: Array) -> npt.NDArray[np.float64]:
+    """Give the IoU of each row of one with the same row of the other."""
+    low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=1, dtype=np.float64)
+    areas = [np.clip(t[:, 2:] - t[:, :2], 0, None).prod(axis=1, dtype=np.float64) for t in (one, other)]
+    return np.asarray(both / np.maximum(areas[0] + areas[1] - both, 1e-12))
 
 
 def _spread(tables: list[Array]) -> npt.NDArray[np.float64]:

@@ -59,6 +59,13 @@ class Steps:
             flush=True,
         )
 
+    def within(self, label: str, done: int, total: int) -> None:
+        """Tell that `done` of `total` items are done, of a part that may be a new one."""
+        if label != self._label:
+            self.end()
+            self.begin(label, total)
+        self(done, total)
+
     def end(self) -> float:
         """End the step; say how long it took.
 

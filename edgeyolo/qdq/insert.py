@@ -144,9 +144,8 @@ class _Writer:
 
     def model(self) -> onnx.ModelProto:
         """Write the new model."""
-        onnx = require("onnx", why="to write Q/DQ nodes")
         old = self._view.model
-        new: onnx.ModelProto = onnx.ModelProto()
+        new = type(old)()
         for entry in _KEPT_ENTRIES:
             setattr(new, entry, getattr(old, entry))
         new.opset_import.extend(old.opset_import)
@@ -165,10 +164,9 @@ class _Writer:
         return new
 
     def _nodes(self) -> list[onnx.NodeProto]:
-        onnx = require("onnx", why="to write Q/DQ nodes")
         made = [pair for name in self._view.inputs for pair in self._behind.get(name, ())]
         for index, node in enumerate(self._view.nodes):
-            copy = onnx.NodeProto()
+            copy = type(node)()
             copy.CopyFrom(node)
             for slot in range(len(copy.input)):
                 copy.input[slot] = self._rewired.get((index, slot), copy.input[slot])

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeyolo.errors import CalibrationError
+from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView
 from edgeyolo.qdq.plan import Layer, QuantPlan
 from edgeyolo.scales import Scales
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import onnx
 
-__all__ = ["adjusted_weights"]
+__all__ = ["adjusted_weights", "model_with_weights"]
 
 
 def adjusted_weights(view: GraphView, plan: QuantPlan, scales: Scales) -> dict[str, npt.NDArray[np.float32]]:
@@ -56,6 +58,18 @@ def adjusted_weights(view: GraphView, plan: QuantPlan, scales: Scales) -> dict[s
         if layer.bias is not None and layer.name in scales.bias_shift:
             changed[layer.bias] = value(layer.bias) + np.asarray(scales.bias_shift[layer.name])
     return {name: np.asarray(array, np.float32) for name, array in changed.items()}
+
+
+def model_with_weights(view: GraphView, plan: QuantPlan, scales: Scales) -> onnx.ModelProto:
+    """Give the float model with equalised weights and corrected biases, without any Q/DQ."""
+    numpy_helper = require("onnx.numpy_helper", why="to write equalised weights")
+    model = type(view.model)()
+    model.CopyFrom(view.model)
+    changed = adjusted_weights(view, plan, scales)
+    for tensor in model.graph.initializer:
+        if tensor.name in changed:
+            tensor.CopyFrom(numpy_helper.from_array(changed[tensor.name], tensor.name))
+    return model
 
 
 def _factors(scales: Scales, tensor: str, channels: int) -> npt.NDArray[np.float64]:

@@ -1,0 +1,315 @@
+"""``--method auto``: every step that may pay, each kept only where held-back images say that it does.
+
+Owns the order of the steps and the decisions, and tells each of them. Refuses to do the steps' work:
+`edgeyolo.calibrate.equalize`, `local`, `search` and `float_layers` do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeyolo.calibrate.agreement import OutputError
+from edgeyolo.calibrate.amax import largest, mse, percentile
+from edgeyolo.calibrate.choice import Choice, group_counts
+from edgeyolo.calibrate.collect import Statistics, collect, taps_for
+from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
+from edgeyolo.calibrate.float_layers import leave_float
+from edgeyolo.calibrate.local import LocalModel
+from edgeyolo.calibrate.search import Simulator, coordinate_descent, float_outputs
+from edgeyolo.errors import DeadTensorError
+from edgeyolo.qdq import GraphView, QuantPlan, int8_model, quant_plan
+from edgeyolo.qdq.weights import model_with_weights
+from edgeyolo.scales import LEVELS, Provenance, Scales, TensorScale
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnx
+
+    Tensor = npt.NDArray[np.float32]
+
+__all__ = ["AutoConfig", "choice_by_search"]
+
+_PERCENTILES = (99.0, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.999)
+_STARTS = ("percentile 99.9", "percentile 99.95", "percentile 99.99", "mse")
+_SEARCH_MACS = 3e12  # work of the coordinate descent: a minute or so on two cores of a laptop
+_LEAST_IMAGES = 8  # fewer say too little of a change
+
+
+def _no_progress(step: str, done: int, total: int) -> None:
+    return
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoConfig:
+    """What `choice_by_search` aims at.
+
+    Args:
+        target_agreement: Agreement with the float model below which layers are left in float, 0..1.
+        max_float_macs: Largest share of the multiply-adds that may stay float, 0..1.
+        progress: Called with a step's name, what is done of it, and how much there is.
+    """
+
+    target_agreement: float = 0.95
+    max_float_macs: float = 0.05
+    progress: Callable[[str, int, int], None] = _no_progress
+
+
+def choice_by_search(
+    model: onnx.ModelProto,
+    statistics: Statistics,
+    batches: Iterable[Tensor],
+    held_back: Sequence[Tensor],
+    provenance: Provenance,
+    config: AutoConfig,
+) -> Choice:
+    """Choose scales, equalisation, bias correction and float layers by the error at the outputs.
+
+    Args:
+        model: The float model.
+        statistics: Collected from `model`.
+        batches: The calibration tensors, iterated several times.
+        held_back: Tensors of one image each that decide; best not among `batches`.
+        provenance: What the scales are made from.
+        config: What to aim at.
+
+    Returns:
+        The choice; its log says what each step brought.
+
+    Raises:
+        DeadTensorError: The network's input is 0 on all images, or so much behind it that the float budget
+            does not hold the layers that read it.
+    """
+    return _Search(model, statistics, batches, held_back, provenance, config).run()
+
+
+class _Search:
+    """The state that the steps hand on: the best scales so far, the graph that they are for, their error."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        statistics: Statistics,
+        batches: Iterable[Tensor],
+        held_back: Sequence[Tensor],
+        provenance: Provenance,
+        config: AutoConfig,
+    ) -> None:
+        self._float, self._statistics, self._batches = model, statistics, batches
+        self._images, self._config = list(held_back), config
+        self._view = GraphView(model)
+        self._plan: QuantPlan = quant_plan(self._view)
+        self._error = OutputError(float_outputs(model, held_back))
+        self._log: list[str] = []
+        self._applied: list[str] = []
+        dead = _dead_groups(self._plan, statistics)
+        float_layers = _float_for_dead(self._plan, dead, statistics.images, config.max_float_macs)
+        self._dead = dead
+        self._scales = Scales(provenance=provenance, tensors={}, float_layers=float_layers)
+        self._best = float("inf")
+
+    def run(self) -> Choice:
+        """Take the steps."""
+        self._start(self._statistics, "as it is")
+        plain = self._scales.tensors
+        self._equalize()
+        if self._scales.channel_factors:
+            self._scales = dataclasses.replace(self._scales, plain=plain)
+        self._correct_bias("bias correction")
+        self._descend()
+        self._correct_bias("bias correction, again")
+        errors = self._leave_float()
+        return Choice(
+            scales=self._scales,
+            log=tuple(self._log),
+            applied=tuple(self._applied),
+            layer_errors=errors,
+            error_unit="noise over signal of the layer's output",
+        )
+
+    def _start(self, statistics: Statistics, words: str) -> None:
+        """Begin with the best of the methods that treat all tensors alike."""
+        simulator = self._simulator(self._scales_for(self._amax(statistics, _STARTS[0]), _STARTS[0]))
+        found: dict[str, tuple[float, dict[str, float]]] = {}
+        for done, method in enumerate(_STARTS, 1):
+            amax = self._amax(statistics, method)
+            found[method] = self._measure(simulator, amax), amax
+            self._config.progress(f"methods, {words}", done, len(_STARTS))
+        method = min(found, key=lambda name: found[name][0])
+        self._best, amax = found[method]
+        self._scales = self._scales_for(amax, method)
+        tried = ", ".join(f"{name} {error:.4f}" for name, (error, _) in found.items())
+        self._log.append(f"the network {words}: error {tried}; {method} is the start")
+
+    def _equalize(self) -> None:
+        groups = channel_groups(self._view, self._plan)
+        if not groups:
+            self._log.append("equalisation: no tensor between layers allows it")
+            return
+        before, error = self._scales, self._best
+        factors = equalizing_factors(self._view, groups, self._statistics.channel_amax)
+        self._scales = dataclasses.replace(before, channel_factors=factors)
+        model = model_with_weights(self._view, self._plan, self._scales)
+        view = GraphView(model)
+        statistics = collect(
+            model,
+            taps_for(view, self._plan),
+            self._batches,
+            progress=lambda done: self._config.progress(
+                "collecting, equalised", done, self._statistics.images
+            ),
+        )
+        self._start(statistics, "equalised")
+        if self._best < error:
+            self._statistics = statistics
+            self._applied.append(f"equalisation of {len(groups)} channel groups")
+            self._log.append(f"equalisation of {len(groups)} channel groups: {error:.4f} to {self._best:.4f}")
+        else:
+            self._log.append(f"equalisation: {error:.4f} to {self._best:.4f}, not kept")
+            self._scales, self._best = before, error
+
+    def _correct_bias(self, words: str) -> None:
+        local = self._local()
+        scales = {group[0]: self._scales.tensors[group[0]].scale for group in self._plan.groups}
+        errors = local.errors(self._images, scales)
+        shift = {
+            layer.name: tuple(float(f"{-value:.6g}") for value in errors[layer.name].mean)
+            for layer in self._plan.layers
+            if layer.name in errors and layer.bias is not None and layer.name not in self._scales.float_layers
+        }
+        tried = dataclasses.replace(self._scales, bias_shift=shift)
+        error = self._measure(self._simulator(tried), self._chosen())
+        if error < self._best:
+            self._log.append(f"{words}: {self._best:.4f} to {error:.4f}")
+            self._scales, self._best = tried, error
+            if "bias correction" not in self._applied:
+                self._applied.append("bias correction")
+        else:
+            self._log.append(f"{words}: {self._best:.4f} to {error:.4f}, not kept")
+
+    def _descend(self) -> None:
+        """Search scale by scale, as many as the work allows, those that are read with most noise first."""
+        local = self._local()
+        chosen = self._chosen()
+        noise = local.errors(self._images[:8], {group: amax / LEVELS for group, amax in chosen.items()})
+        order = sorted(
+            (group[0] for group in self._plan.groups if local.readers(group[0])),
+            key=lambda group: -sum(noise[name].relative for name in local.readers(group)),
+        )
+        affordable = int(_SEARCH_MACS / max(self._plan.macs, 1))
+        count = max(_LEAST_IMAGES, min(len(self._images), affordable // max(3 * len(order), 1)))
+        order = order[: max(1, affordable // (3 * count))]
+        simulator = self._simulator(self._scales, self._images[:count])
+        ladders = {group: self._ladder(group) for group in order}
+        found = coordinate_descent(
+            simulator,
+            ladders,
+            chosen,
+            order,
+            progress=lambda done, total: self._config.progress("search", done, total),
+        )
+        moved = [group for group in order if found[group] != chosen[group]]
+        error = self._measure(self._simulator(self._scales), found)
+        what = f"search over {len(order)} scales on {len(simulator.images)} images"
+        if error < self._best:
+            self._log.append(f"{what}: {len(moved)} moved, {self._best:.4f} to {error:.4f}")
+            self._best = error
+            self._scales = self._scales_for(found, "search", moved=set(moved))
+        else:
+            self._log.append(f"{what}: {self._best:.4f} to {error:.4f}, not kept")
+
+    def _leave_float(self) -> dict[str, float]:
+        local = self._local()
+        scales = {group: amax / LEVELS for group, amax in self._chosen().items()}
+        noise = {name: error.relative for name, error in local.errors(self._images, scales).items()}
+        agreement = self._simulator(self._scales).agreement(self._chosen())
+        wanted = self._config.target_agreement
+        self._log.append(f"agreement with FP32 on held-back images {agreement:.3f}, {wanted:g} wanted")
+        if agreement < wanted and self._config.max_float_macs > 0:
+            left = leave_float(
+                self._plan,
+                self._scales,
+                self._simulator,
+                noise,
+                target=wanted,
+                budget=int(self._config.max_float_macs * self._plan.macs),
+            )
+            self._scales = dataclasses.replace(
+                self._scales, float_layers={**self._scales.float_layers, **left.layers}
+            )
+            self._log += left.log
+        return noise
+
+    def _simulator(self, scales: Scales, images: Sequence[Tensor] | None = None) -> Simulator:
+        groups = [group[0] for group in self._plan.groups]
+        int8 = int8_model(self._float, scales, "tensorrt", plan=self._plan)
+        return Simulator(int8, groups, self._images if images is None else images, self._error)
+
+    def _measure(self, simulator: Simulator, amax: Mapping[str, float]) -> float:
+        return sum(simulator.shares(amax, range(len(simulator.images))))
+
+    def _local(self) -> LocalModel:
+        plain = dataclasses.replace(self._scales, bias_shift={})
+        model = model_with_weights(self._view, self._plan, plain)
+        return LocalModel(model, GraphView(model), self._plan)
+
+    def _chosen(self) -> dict[str, float]:
+        return {group[0]: self._scales.tensors[group[0]].amax for group in self._plan.groups}
+
+    def _amax(self, statistics: Statistics, method: str) -> dict[str, float]:
+        found = {}
+        for group in self._plan.groups:
+            if group[0] in self._dead:
+                found[group[0]] = 1.0  # nothing reads it in INT8; the graph needs a number
+                continue
+            counts, width = group_counts(self._plan, statistics, group[0])
+            percent = method.removeprefix("percentile ")
+            found[group[0]] = (
+                mse(counts, width) if method == "mse" else percentile(counts, width, float(percent))
+            )
+        return found
+
+    def _ladder(self, group: str) -> list[float]:
+        counts, width = group_counts(self._plan, self._statistics, group)
+        steps = {percentile(counts, width, percent) for percent in _PERCENTILES}
+        steps |= {mse(counts, width), largest(counts, width), self._chosen()[group]}
+        return sorted(steps)
+
+    def _scales_for(self, amax: Mapping[str, float], method: str, *, moved: set[str] | None = None) -> Scales:
+        tensors = {}
+        for group in self._plan.groups:
+            old = self._scales.tensors.get(group[0])
+            words = method if moved is None or group[0] in moved or old is None else old.method
+            value = TensorScale(amax=amax[group[0]], method=words)
+            tensors.update(dict.fromkeys(group, value))
+        return dataclasses.replace(self._scales, tensors=tensors)
+
+
+def _dead_groups(plan: QuantPlan, statistics: Statistics) -> set[str]:
+    """Name the groups that are 0 on every image."""
+    found = set()
+    for group in plan.groups:
+        counts, width = group_counts(plan, statistics, group[0])
+        if width == 0 or not counts[1:].any():
+            found.add(group[0])
+    return found
+
+
+def _float_for_dead(plan: QuantPlan, dead: set[str], images: int, max_float_macs: float) -> dict[str, str]:
+    """Leave the layers that read a dead group in float: no range is known that would hold what may come.
+
+    Raises:
+        DeadTensorError: They are more than the budget holds.
+    """
+    group_of = plan.group_of
+    readers = [layer for layer in plan.layers if group_of.get(layer.input) in dead]
+    if sum(layer.macs for layer in readers) > max_float_macs * plan.macs:
+        raise DeadTensorError(
+            f"tensor {readers[0].input!r} is 0 on all {images} images, and {len(readers)} layers behind it "
+            f"are more than {max_float_macs:.0%} of the multiply-adds",
+            hint="more varied pictures; or the weights are broken: edgeyolo evaluate the float model",
+        )
+    return {layer.name: f"its input {layer.input!r} is 0 on all {images} images" for layer in readers}
