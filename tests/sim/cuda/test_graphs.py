@@ -244,6 +244,9 @@ def test_the_null_stream_would_wait_for_a_blocking_stream(cuda: Simulator, gpu: 
     cuda.expect("capture")
     blocking, buffer = gpu.Stream(), gpu.mem_alloc(4)
     graphs.begin(blocking)
+    status = ctypes.c_int()
+    assert cuda.library.cuStreamIsCapturing(None, ctypes.byref(status)) == IMPLICIT
+    assert graphs.status(blocking) == 1
     code = cuda.library.cuMemsetD8_v2(ctypes.c_uint64(int(buffer)), 0, ctypes.c_size_t(4))
     assert code == IMPLICIT
     assert graphs.end(blocking)[0] == INVALIDATED

@@ -33,16 +33,18 @@ int attribute(int which) {
 
 bool no_such(CUdevice device) { return device < 0 || device >= world().device.count; }
 
-Context* make_context(CUdevice device, unsigned flags, bool primary) {
+Context* make_context(CUdevice device, bool primary) {
   auto context = new Context;
   context->device = device;
-  context->flags = flags;
   context->primary = primary;
   context->null_stream.context = context;
+  context->null_stream.id = ++world().next_id;
   context->null_stream.is_null = true;
   world().contexts.insert(context);
   return context;
 }
+
+bool forgotten(CUcontext handle) { return world().forgotten.count(reinterpret_cast<Context*>(handle)); }
 
 CUresult find_context(CUcontext handle, Context** context) {
   *context = reinterpret_cast<Context*>(handle);
@@ -80,8 +82,8 @@ void note_leaks(const Context& context, const std::vector<AllocationPtr>& memory
 
 }  // namespace
 
-// All that the context owns goes with it. Of a poisoned context nothing could have been freed, so nothing is
-// a leak.
+// All that the context owns goes with it. In a poisoned context nothing could have been freed, so there is
+// nothing to blame.
 void destroy(Context* context, bool quietly, Lock& lock) {
   World& w = world();
   bool blame = !quietly && !context->sticky;
@@ -111,7 +113,7 @@ using namespace sim;
 
 API cuInit(unsigned) {
   ENTER(kNothing);
-  if (CUresult code = world().device.count ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE) return code;
+  if (!world().device.count) return CUDA_ERROR_NO_DEVICE;
   world().initialised = true;
   return CUDA_SUCCESS;
 }
@@ -166,10 +168,10 @@ API cuDeviceGetAttribute(int* value, CUdevice_attribute which, CUdevice device) 
 
 // ---- contexts of one's own --------------------------------------------------------------------------------
 
-API cuCtxCreate(CUcontext* handle, unsigned flags, CUdevice device) {
+API cuCtxCreate(CUcontext* handle, unsigned, CUdevice device) {
   ENTER(kInit);
   if (no_such(device)) return CUDA_ERROR_INVALID_DEVICE;
-  context_stack.push_back(make_context(device, flags, false));
+  context_stack.push_back(make_context(device, false));
   *handle = reinterpret_cast<CUcontext>(context_stack.back());
   return CUDA_SUCCESS;
 }
@@ -192,9 +194,9 @@ API cuCtxAttach(CUcontext* handle, unsigned) {
 }
 
 API cuCtxDetach(CUcontext handle) {
-  if (reinterpret_cast<Context*>(handle)->forgotten) return CUDA_SUCCESS;
-  ENTER(kInit);
+  ENTER(kNothing);
   Context* found;
+  if (forgotten(handle)) return CUDA_SUCCESS;
   if (CUresult code = find_context(handle, &found)) return code;
   if (--found->references == 0) {
     destroy(found, false, lock);
@@ -212,7 +214,7 @@ API cuDevicePrimaryCtxRetain(CUcontext* handle, CUdevice device) {
   if (primary)
     primary->references++;
   else
-    primary = make_context(device, 0, true);
+    primary = make_context(device, true);
   *handle = reinterpret_cast<CUcontext>(primary);
   return CUDA_SUCCESS;
 }
@@ -238,17 +240,16 @@ API cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* active) {
 // ---- the stack of current contexts ------------------------------------------------------------------------
 
 API cuCtxPushCurrent(CUcontext handle) {
-  if (reinterpret_cast<Context*>(handle)->forgotten)
-    return context_stack.push_back(reinterpret_cast<Context*>(handle)), CUDA_SUCCESS;
-  ENTER(kInit);
-  Context* found;
-  if (CUresult code = find_context(handle, &found)) return code;
+  ENTER(kNothing);
+  Context* found = reinterpret_cast<Context*>(handle);
+  if (!forgotten(handle))
+    if (CUresult code = find_context(handle, &found)) return code;
   context_stack.push_back(found);
   return CUDA_SUCCESS;
 }
 
 API cuCtxPopCurrent(CUcontext* handle) {
-  ENTER(kNothing);  // it works in a dead context too, and before cuInit there is none
+  ENTER(kNothing);
   if (context_stack.empty()) return CUDA_ERROR_INVALID_CONTEXT;
   if (handle) *handle = reinterpret_cast<CUcontext>(context_stack.back());
   context_stack.pop_back();

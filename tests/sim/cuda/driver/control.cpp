@@ -11,7 +11,7 @@ CONTROL void cusim_reset() {
   World& w = world();
   Lock lock(w.mutex);
   while (!w.contexts.empty()) {
-    (*w.contexts.begin())->forgotten = true;
+    w.forgotten.insert(*w.contexts.begin());
     destroy(*w.contexts.begin(), true, lock);
   }
   context_stack.clear();

@@ -46,6 +46,12 @@ CUresult refuse_unsafe_call(const std::string& call) {
   return result;
 }
 
+static CapturePtr blocking_capture(const Context* context) {
+  for (Stream* stream : context->streams)
+    if (stream->capture && stream->blocking()) return stream->capture;
+  return nullptr;
+}
+
 // "It is invalid to synchronize or query the execution status of a stream which is being captured"; and the
 // NULL stream would wait for the blocking streams of its context, captured ones too.
 CUresult refuse_waiting_for(Stream* stream, const char* call) {
@@ -54,13 +60,10 @@ CUresult refuse_waiting_for(Stream* stream, const char* call) {
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   }
   if (!stream->is_null) return CUDA_SUCCESS;
-  for (Stream* other : stream->context->streams) {
-    if (!other->capture || !other->blocking()) continue;
-    invalidate(other->capture,
-               std::string(call) + " in the NULL stream while a blocking stream is being captured");
-    return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
-  }
-  return CUDA_SUCCESS;
+  CapturePtr capture = blocking_capture(stream->context);
+  if (!capture) return CUDA_SUCCESS;
+  invalidate(capture, std::string(call) + " in the NULL stream while a blocking stream is being captured");
+  return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
 }
 
 CUresult capture_event(Stream* stream, Event* event) {
@@ -171,7 +174,7 @@ CUresult instantiate(Context* context, CUgraphExec* handle, CUgraph graph_handle
   auto graph = reinterpret_cast<Graph*>(graph_handle);
   if (CUresult code = known(context->graphs, graph, "graph")) return code;
   auto nodes = std::make_shared<const std::vector<Node>>(graph->nodes);
-  auto exec = new GraphExec{context, nodes, nullptr};
+  auto exec = new GraphExec{nodes, nullptr};
   context->graph_execs.insert(exec);
   *handle = reinterpret_cast<CUgraphExec>(exec);
   return CUDA_SUCCESS;
@@ -216,16 +219,19 @@ API cuStreamEndCapture(CUstream handle, CUgraph* graph) {
     note("capture", "a stream joined the capture and was not joined back");
     return CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
   }
-  auto made = new Graph{context, std::move(capture->nodes)};
+  auto made = new Graph{std::move(capture->nodes)};
   context->graphs.insert(made);
   *graph = reinterpret_cast<CUgraph>(made);
   return CUDA_SUCCESS;
 }
 
+// Asked of the NULL stream "while a blocking stream in the same context is capturing, it will return
+// CUDA_ERROR_STREAM_CAPTURE_IMPLICIT [...]. The blocking stream capture is not invalidated."
 API cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus* status) {
   ENTER(kInit | kContext);
   Stream* stream;
   if (CUresult code = find_stream(context, handle, &stream)) return code;
+  if (stream->is_null && blocking_capture(context)) return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
   *status = !stream->capture               ? CU_STREAM_CAPTURE_STATUS_NONE
             : stream->capture->invalidated ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
                                            : CU_STREAM_CAPTURE_STATUS_ACTIVE;

@@ -37,8 +37,8 @@ void note(const std::string& kind, const std::string& text) {
   if (w.trace) fprintf(w.trace, "  ! %s: %s\n", kind.c_str(), text.c_str()), fflush(w.trace);
 }
 
-// Every fault counts the uses of its call; the first whose turn it is gives its code. A negative count never
-// ends.
+// Every fault counts the uses of its call; the first whose turn it is gives its code. A count below zero is
+// never used up.
 CUresult injected_fault(const std::string& call) {
   World& w = world();
   CUresult code = CUDA_SUCCESS;
@@ -73,7 +73,7 @@ Call::Call(const char* function, unsigned needs) : lock(world().mutex) {
 CUresult Call::enter(const std::string& name, unsigned needs) {
   World& w = world();
   if (!context_stack.empty()) context = context_stack.back();
-  if (context && context->forgotten && (needs & kContext)) return over = true, CUDA_SUCCESS;
+  if ((needs & kContext) && w.forgotten.count(context)) return over = true, CUDA_SUCCESS;
   w.stats["calls"]++;
   w.stats["call:" + name]++;
   if (w.trace) fprintf(w.trace, "%s\n", name.c_str()), fflush(w.trace);

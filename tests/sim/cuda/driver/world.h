@@ -113,12 +113,10 @@ struct Capture {
 };
 
 struct Graph {
-  Context* context;
   std::vector<Node> nodes;
 };
 
 struct GraphExec {
-  Context* context;
   std::shared_ptr<const std::vector<Node>> nodes;  // a launch in flight keeps them alive
   OperationPtr last_launch;
 };
@@ -127,10 +125,8 @@ struct GraphExec {
 
 struct Context {
   CUdevice device;
-  unsigned flags = 0;
   bool primary = false;
   bool alive = true;
-  bool forgotten = false;  // a failed test's: pycuda may still want to clean up in it, which is let pass
   int references = 1;
   CUresult sticky = CUDA_SUCCESS;  // an error of device work: every later call gives it again
   Stream null_stream;
@@ -167,6 +163,7 @@ struct World {
   Device device;
   std::set<Context*>
       contexts;  // alive; a destroyed one is never deleted, so that a stale handle is known as such
+  std::set<Context*> forgotten;  // of failed tests: pycuda may yet clean up in them, which is let pass
   std::map<CUdevice, Context*> primary;
   std::map<char*, AllocationPtr> by_device, by_host;
   std::set<CapturePtr> captures;  // running ones
