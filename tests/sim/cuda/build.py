@@ -146,7 +146,7 @@ def _run(command: list[str], **environment: str) -> None:
 
 def _source_digest() -> str:
     digest = hashlib.sha256(" ".join((*GCC_FLAGS, *HEADERS)).encode())
-    for path in sorted(SOURCE.iterdir()):
+    for path in sorted([*SOURCE.glob("*.cpp"), *SOURCE.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
