@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from edgeyolo.calibrate.agreement import OutputError
 from edgeyolo.calibrate.auto import AutoConfig, choice_by_search
 from edgeyolo.calibrate.check import Checked, Movement, advice_on_count, check
 from edgeyolo.calibrate.choice import Choice, choice_by_method, choice_from_cache
@@ -37,7 +38,7 @@ from edgeyolo.pipeline.compare import FLOOR, compare_detectors
 from edgeyolo.pipeline.evaluate import CONF, IOU
 from edgeyolo.pipeline.labels import LabelledAccuracy, accuracy_on_labels
 from edgeyolo.pipeline.steps import Steps
-from edgeyolo.pipeline.trial import trial_detector
+from edgeyolo.pipeline.trial import TrialEngine
 from edgeyolo.qdq import GraphView, int8_model, quant_plan
 from edgeyolo.runtime import Detector, Engine
 from edgeyolo.scales import Provenance, Scales, preprocess_sha256
@@ -51,6 +52,8 @@ __all__ = ["calibrate"]
 # Pictures that float and INT8 model are compared on at the end: enough for a figure, few enough for YOLOv3 on
 # a laptop, where one picture through both takes a second or two.
 _JUDGED = 48
+# Pictures that a search decides by; a quarter of all where there are few.
+_HELD_BACK = 32
 # Pictures that decide in the search. More make a scale that fits them fit others better; 32 of COCO's already
 # carry most of what the search finds over to pictures that it has not seen.
 _HELD_BACK = 32
@@ -96,8 +99,9 @@ class _Job:
             choice, statistics, moved = self._from_cache(self._config.from_cache), None, None
         else:
             assert checked is not None  # CalibrateConfig demands pictures where there is no cache
-            statistics, moved = self._collected(checked.manifest)
-            choice = self._chosen(checked.manifest, statistics)
+            seen, held_back = self._split(checked.manifest)
+            statistics, moved = self._collected(seen)
+            choice = self._chosen(checked.manifest, statistics, seen, held_back)
         result = Calibration(
             config=self._config,
             plan=self._plan,
@@ -107,7 +111,7 @@ class _Job:
             statistics=statistics,
             movement=moved,
         )
-        if checked is not None and (self._spec.task, self._spec.outputs) == ("detect", "decoded"):
+        if checked is not None:
             result = self._judged(result, checked.manifest)
         return dataclasses.replace(result, seconds=time.monotonic() - self._start_s)
 
@@ -142,8 +146,9 @@ class _Job:
         def collect_part(part: Manifest) -> Statistics:
             nonlocal done
             before = done
-            feed = Feed(part, self._spec.preprocess, self._spec.input_wh)
-            found = collect(self._model, taps, feed, progress=lambda count: self._steps(before + count))
+            found = collect(
+                self._model, taps, self._feed(part), progress=lambda count: self._steps(before + count)
+            )
             done += found.images
             return found
 
@@ -152,38 +157,47 @@ class _Job:
         self._steps.end()
         return statistics, moved
 
-    def _chosen(self, manifest: Manifest, statistics: Statistics) -> Choice:
-        provenance = self._provenance(manifest.fingerprint, statistics.images, self._config.method)
-        if self._config.method == "auto":
-            return self._searched(manifest, statistics, provenance)
-        return choice_by_method(self._plan, statistics, self._config.method, provenance)
-
-    def _searched(self, manifest: Manifest, statistics: Statistics, provenance: Provenance) -> Choice:
-        """Search for the scales; pictures held back decide, and they are not those judged on at the end."""
+    def _split(self, manifest: Manifest) -> tuple[Manifest, Manifest]:
+        """Hold some pictures back from the statistics where a search decides by them."""
+        if self._config.method != "auto":
+            return manifest, Manifest(manifest.root, ())
+        count = max(1, min(_HELD_BACK, len(manifest) // 4))
         ranked = manifest.ranked()
-        count = min(_HELD_BACK, len(ranked) // 3) or len(ranked)
-        judged = _JUDGED if len(ranked) >= 2 * (_JUDGED + count) else 0
-        held = ranked[len(ranked) - judged - count : len(ranked) - judged]
-        rest = set(ranked) - set(held) or set(ranked)
-        feeds = [
-            Feed(Manifest.of(manifest.root, items), self._spec.preprocess, self._spec.input_wh)
-            for items in (rest, held)
-        ]
-        self._steps.begin("searching")
-        choice = choice_by_search(
+        return Manifest.of(manifest.root, ranked[:-count]), Manifest.of(manifest.root, ranked[-count:])
+
+    def _chosen(
+        self, manifest: Manifest, statistics: Statistics, seen: Manifest, held_back: Manifest
+    ) -> Choice:
+        method = self._config.method
+        provenance = self._provenance(manifest.fingerprint, len(manifest), method)
+        if method != "auto":
+            return choice_by_method(self._plan, statistics, method, provenance)
+        step = ""
+
+        def progress(name: str, done: int, total: int) -> None:
+            nonlocal step
+            if name != step:
+                self._steps.begin(name, total)
+                step = name
+            self._steps(done)
+            if done == total:
+                self._steps.end()
+
+        return choice_by_search(
             self._model,
             statistics,
-            feeds[0],
-            list(feeds[1]),
+            self._feed(seen),
+            list(self._feed(held_back)),
             provenance,
-            config=AutoConfig(
+            AutoConfig(
                 target_agreement=self._config.target_agreement,
                 max_float_macs=self._config.max_float_macs,
-                progress=self._steps.within,
+                progress=progress,
             ),
         )
-        self._steps.end()
-        return choice
+
+    def _feed(self, manifest: Manifest) -> Feed:
+        return Feed(manifest, self._spec.preprocess, self._spec.input_wh)
 
     def _from_cache(self, path: Path) -> Choice:
         cache = read_trt_cache(path)
@@ -208,19 +222,33 @@ class _Job:
         return int8_model(self._model, scales, self._config.target, plan=self._plan)
 
     def _judged(self, result: Calibration, manifest: Manifest) -> Calibration:
-        """Run the float and the INT8 model over some pictures and compare what they find."""
+        """Run the float and the INT8 model over some pictures and compare what they say."""
         judged = Manifest.of(manifest.root, manifest.ranked()[-_JUDGED:])
         self._steps.begin("comparing FP32 with INT8", len(judged))
-        fuse = self._config.target == "onnxruntime"
         int8 = self._int8(result.choice.scales)
+        fuse = self._config.target == "onnxruntime"
         with (
-            trial_detector(self._model, self._spec, precision="fp32", fuse=True, conf=FLOOR) as one,
-            trial_detector(int8, self._spec, precision="int8", fuse=fuse, conf=FLOOR) as other,
+            TrialEngine(self._model, self._spec, precision="fp32", fuse=True) as one,
+            TrialEngine(int8, self._spec, precision="int8", fuse=fuse) as other,
         ):
-            pairs, agreement = compare_detectors(one, other, judged, progress=self._steps)
+            one.recorded, other.recorded = [], []
+            if (self._spec.task, self._spec.outputs) == ("detect", "decoded"):
+                detectors = Detector(one, conf=FLOOR), Detector(other, conf=FLOOR)
+                pairs, boxes = compare_detectors(*detectors, judged, progress=self._steps)
+            else:
+                pairs, boxes = (), None
+                for done, batch in enumerate(self._feed(judged), 1):
+                    for engine in (one, other):
+                        engine.input(0)[:1] = batch
+                        engine.infer(0)
+                    self._steps(done)
+            agreement = OutputError(one.recorded).agreement(other.recorded)
+            one.recorded = other.recorded = None
             self._steps.end()
-            labelled = self._labelled(judged, (one.engine, other.engine))
-        return dataclasses.replace(result, judged=judged, pairs=pairs, agreement=agreement, labelled=labelled)
+            labelled = self._labelled(judged, (one, other)) if boxes is not None else None
+        return dataclasses.replace(
+            result, judged=judged, pairs=pairs, boxes=boxes, agreement=agreement, labelled=labelled
+        )
 
     def _labelled(self, judged: Manifest, engines: tuple[Engine, Engine]) -> LabelledAccuracy | str | None:
         one, other = (Detector(engine, conf=CONF, iou=IOU, multi_label=True) for engine in engines)

@@ -57,9 +57,9 @@ def page_of(result: Calibration) -> ReportData:
 def _headline(result: Calibration) -> dict[str, str]:
     figures = {}
     if result.agreement is not None:
-        figures["agreement with FP32"] = f"{result.agreement.agreement:.3f}"
-        if not math.isnan(result.agreement.pseudo_map):
-            figures["pseudo-mAP against FP32"] = f"{result.agreement.pseudo_map:.3f}"
+        figures["agreement with FP32"] = f"{result.agreement:.3f}"
+    if result.boxes is not None and not math.isnan(result.boxes.pseudo_map):
+        figures["pseudo-mAP against FP32"] = f"{result.boxes.pseudo_map:.3f}"
     figures["of the multiply-adds in INT8"] = f"{result.int8_macs:.1%}"
     kept = len(result.choice.scales.float_layers)
     figures["layers left in float"] = f"{kept} of {len(result.plan.layers)}"
@@ -102,7 +102,7 @@ def _accuracy(result: Calibration) -> Iterator[tuple[str, str, str]]:
         fp32, int8 = result.labelled
         yield f"AP on {fp32.images} labelled pictures", f"{fp32.ap:.4f}", f"{int8.ap:.4f}"
         yield "AP50", f"{fp32.ap50:.4f}", f"{int8.ap50:.4f}"
-    found = result.agreement
+    found = result.boxes
     if found is None:
         return
     yield "boxes above the threshold", str(found.matched + found.lost), str(found.matched + found.invented)
@@ -162,14 +162,14 @@ def _histograms(result: Calibration) -> Iterator[HistogramPlot]:
 
 
 def _worst(result: Calibration) -> Iterator[Thumbnail]:
-    if result.agreement is None or result.judged is None:
+    if result.boxes is None or result.judged is None:
         return
     cv2 = require("cv2", why="to draw the report's pictures")
-    figures = {picture.name: picture for picture in result.agreement.worst}
+    figures = {picture.name: picture for picture in result.boxes.worst}
     drawn = worst_pictures(
         result.judged,
         result.pairs,
-        result.agreement,
+        result.boxes,
         captions=("FP32", "INT8"),
         classes=result.spec.names,
         max_side=_THUMBNAIL_SIDE,

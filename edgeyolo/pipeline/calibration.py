@@ -94,7 +94,9 @@ class Calibration:
         movement: Whether more pictures would still move the scales; None where it is not known.
         judged: Pictures that both models were compared on.
         pairs: What both models said of them.
-        agreement: How far they agree; None where they were not compared.
+        boxes: How far their boxes agree; None where they were not compared, or give none.
+        agreement: Share of all confident scores that both agree on, 0..1
+            (`edgeyolo.calibrate.agreement.OutputError.agreement`); None where they were not compared.
         labelled: Average precision of float and INT8 model on the judged pictures, or why there is none; None
             where the pictures came without labels.
         seconds: Seconds of the whole work.
@@ -109,14 +111,15 @@ class Calibration:
     movement: Movement | None
     judged: Manifest | None = None
     pairs: tuple[Pair, ...] = ()
-    agreement: Agreement | None = None
+    boxes: Agreement | None = None
+    agreement: float | None = None
     labelled: LabelledAccuracy | str | None = None
     seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
         """Whether the target agreement was met; true where it could not be measured."""
-        return self.agreement is None or self.agreement.agreement >= self.config.target_agreement
+        return self.agreement is None or self.agreement >= self.config.target_agreement
 
     @property
     def int8_macs(self) -> float:
@@ -141,13 +144,8 @@ class Calibration:
         """One sentence on the target."""
         wanted = self.config.target_agreement
         if self.agreement is None:
-            why = (
-                "without pictures"
-                if self.judged is None and self.checked is None
-                else "only decoded boxes are"
-            )
-            return f"Agreement with FP32 was not measured: {why} compared."
-        found = self.agreement.agreement
+            return "Agreement with FP32 was not measured: there were no pictures."
+        found = self.agreement
         if self.passed:
             return f"Met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for."
         return (
@@ -157,18 +155,17 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Give plain JSON values."""
-        agreement = self.agreement
+        boxes = self.boxes
         return {
             "model": str(self.config.model),
             "output": str(self.config.output),
             "method": self.choice.scales.provenance.method,
             "target": self.config.target,
             "passed": self.passed,
-            "agreement": agreement and agreement.agreement,
+            "agreement": self.agreement,
             "target_agreement": self.config.target_agreement,
-            "pseudo_map": None
-            if agreement is None or math.isnan(agreement.pseudo_map)
-            else agreement.pseudo_map,
+            "matched_boxes": boxes and boxes.agreement,
+            "pseudo_map": None if boxes is None or math.isnan(boxes.pseudo_map) else boxes.pseudo_map,
             "labelled": self._labelled_json(),
             "int8_macs": self.int8_macs,
             "layers": len(self.plan.layers),

@@ -15,7 +15,6 @@ import numpy as np
 
 from edgeyolo.errors import EngineError, GraphError
 from edgeyolo.optional import require
-from edgeyolo.runtime import Detector
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import ModelSpec, Precision
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["TrialEngine", "trial_detector"]
+__all__ = ["TrialEngine"]
 
 _ERRORS_ONLY = 3
 
@@ -36,6 +35,8 @@ class TrialEngine:
         spec: What it is.
         precision: What its results stand for.
         fuse: Whether ONNX Runtime may use its integer kernels.
+
+    Set `recorded` to a list to have the outputs of every inference kept there.
 
     Raises:
         GraphError: ONNX Runtime refuses the graph.
@@ -57,6 +58,7 @@ class TrialEngine:
             raise GraphError(
                 f"ONNX Runtime {ort.__version__} does not load the {precision} model: {exc}"
             ) from exc
+        self.recorded: list[list[npt.NDArray[np.float32]]] | None = None
         self._names = [output.name for output in self._session.get_outputs()]
         self.batch = spec.batch or 1
         width, height = spec.input_wh
@@ -90,6 +92,8 @@ class TrialEngine:
             outputs = self._session.run(self._names, {self._info.spec.input_name: self._input})
         except Exception as exc:  # ONNX Runtime's errors share no base but Exception
             raise EngineError(f"ONNX Runtime failed on the {self._info.precision} model: {exc}") from exc
+        if self.recorded is not None:
+            self.recorded.append(outputs)
         return dict(zip(self._names, outputs, strict=True))
 
     def close(self) -> None:
@@ -103,10 +107,3 @@ class TrialEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def trial_detector(
-    model: onnx.ModelProto, spec: ModelSpec, *, precision: Precision, fuse: bool, conf: float
-) -> Detector:
-    """Open a detector on a graph in memory; see `TrialEngine`."""
-    return Detector(TrialEngine(model, spec, precision=precision, fuse=fuse), conf=conf, multi_label=False)
