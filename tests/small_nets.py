@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 from tests.command import edgeyolo
@@ -49,9 +51,17 @@ HEADS = {
 
 def converted(folder: Path, head: str, *words: str, activation: str = "leaky") -> Path:
     """Convert a small network with that head, parameters made up."""
+    path = folder / "m.onnx"
+    path.write_bytes(_converted(head, words, activation))
+    return path
+
+
+@functools.cache
+def _converted(head: str, words: tuple[str, ...], activation: str) -> bytes:
     filters, section = HEADS[head]
-    cfg = folder / f"{head}.cfg"
-    cfg.write_text(BACKBONE.format(filters=filters, activation=activation) + section)
-    done = edgeyolo("convert", cfg, "--random-weights", "1", *words, "-o", folder / "m.onnx")
-    assert done.returncode == 0, done.stderr
-    return folder / "m.onnx"
+    with tempfile.TemporaryDirectory() as folder:
+        cfg, path = Path(folder, f"{head}.cfg"), Path(folder, "m.onnx")
+        cfg.write_text(BACKBONE.format(filters=filters, activation=activation) + section)
+        done = edgeyolo("convert", cfg, "--random-weights", "1", *words, "-o", path)
+        assert done.returncode == 0, done.stderr
+        return path.read_bytes()

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
+from edgeyolo.build.trt_options import TensorRTOptions
 from edgeyolo.errors import ConfigError, MissingDependencyError, ModelError, OutputError
 from edgeyolo.files import sha256_of, whole_file
 from edgeyolo.machine import machine_here, versions_here
@@ -70,6 +71,7 @@ def build(  # noqa: PLR0913 - options, keyword-only, each with a meaning of its 
     precision: Precision = "fp32",
     made_from: Mapping[str, str] | None = None,
     command: str | None = None,
+    tensorrt: TensorRTOptions | None = None,
     report: Callable[[str], None] | None = None,
 ) -> EngineInfo:
     """Build an engine and write it and its sidecar.
@@ -81,7 +83,8 @@ def build(  # noqa: PLR0913 - options, keyword-only, each with a meaning of its 
         precision: What the engine shall compute in.
         made_from: Role to sha256 of further inputs, such as the scales that a Q/DQ graph was made with.
         command: What builds the engine again, where it is more than this function.
-        report: Is told which backend was taken, and why.
+        tensorrt: Options that only TensorRT has.
+        report: Is told which backend was taken, and why, and how far a long build is.
 
     Returns:
         What the sidecar says.
@@ -101,7 +104,7 @@ def build(  # noqa: PLR0913 - options, keyword-only, each with a meaning of its 
     taken, reason = choose_backend(backend)
     if report is not None:
         report(f"backend {taken}: {reason}")
-    builder = _builder_for(taken)
+    builder = _builder_for(taken, tensorrt, report)
     with _engine_and_sidecar(output) as temporary:
         built = builder.build(source, temporary, precision)
         info = EngineInfo(
@@ -132,22 +135,35 @@ def choose_backend(asked: BackendChoice) -> tuple[Backend, str]:
     """
     if asked not in get_args(BackendChoice):
         raise ConfigError(f"backend: {' or '.join(get_args(BackendChoice))} expected, {asked!r} found")
-    if asked == "tensorrt":
-        raise MissingDependencyError(
-            "TensorRT engines are not built by this version of EdgeYOLO",
-            hint="--backend onnxruntime (the same model, commands and results, on the processor)",
-        )
     if asked == "onnxruntime":
         return "onnxruntime", "asked for"
-    return "onnxruntime", "this version of EdgeYOLO builds for the processor only, not for TensorRT"
+    # Imported here: ONNX Runtime's users need none of it.
+    from edgeyolo.build.tensorrt_builder import gpu_here, tensorrt_version
+
+    try:
+        version, gpu = tensorrt_version(), gpu_here()
+    except (ConfigError, MissingDependencyError) as exc:
+        if asked == "tensorrt":
+            raise
+        return "onnxruntime", f"TensorRT is not to be had here ({exc.message})"
+    found = f"TensorRT {'.'.join(map(str, version))} on {gpu.name}"
+    return "tensorrt", "asked for" if asked == "tensorrt" else f"{found} answers"
 
 
-def _builder_for(backend: Backend) -> Builder:
+def _builder_for(
+    backend: Backend, options: TensorRTOptions | None, report: Callable[[str], None] | None
+) -> Builder:
     if backend == "onnxruntime":
         from edgeyolo.build.onnxruntime_builder import OnnxRuntimeBuilder
 
+        if options is not None and options != TensorRTOptions():
+            raise ConfigError(
+                "options of TensorRT were given, and ONNX Runtime is the backend", hint="--backend tensorrt"
+            )
         return OnnxRuntimeBuilder()
-    raise AssertionError(f"choose_backend gave {backend!r}, which has no builder")
+    from edgeyolo.build.tensorrt_builder import TensorRTBuilder
+
+    return TensorRTBuilder(options or TensorRTOptions(), say=report or (lambda _: None))
 
 
 def _check_paths(source: Path, output: Path) -> None:

@@ -121,7 +121,7 @@ def _compiled_mib(trt: Any, network: Network, log: BuildLog, findings: list[Find
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, _COMPUTE_CAPABILITY), 0)
     if any(-1 in tensor.shape for tensor in network.inputs):
-        add_profile(network, config, Batches(1, 1, 4))
+        add_profile(network, config, Batches(1, 1, 4), log)
     plan = network.builder.build_serialized_network(network.network, config)
     if plan is None:
         findings.append(Finding("refused", f"the compiler makes no plan of it:\n{log.last()}"))

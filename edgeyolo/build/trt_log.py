@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from edgeyolo.errors import BuildError
 
 __all__ = ["BuildLog"]
+
+Made = TypeVar("Made")
 
 _SEVERITIES = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
 _KEPT_LINES = 2000
@@ -70,6 +74,16 @@ class BuildLog:
                 add(str(severity.name), msg)
 
         return Logger()
+
+    def made(self, thing: Made | None, what: str) -> Made:
+        """Give what TensorRT made, or raise with what it said: its calls answer None where they fail.
+
+        Raises:
+            BuildError: There is nothing.
+        """
+        if thing is None:
+            raise BuildError(f"TensorRT makes no {what}:\n{self.last() or '  (and gives no reason)'}")
+        return thing
 
     @property
     def errors(self) -> tuple[str, ...]:

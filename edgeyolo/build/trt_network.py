@@ -6,6 +6,7 @@ Owns parsing and the names of types. Knows both modules with this interface, ``t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Network:
 
 
 def parse_network(
-    trt: Any, path: Path, log: BuildLog, *, strongly_typed: bool, parser_flags: tuple[str, ...] = ()
+    trt: Any, path: Path, log: BuildLog, *, strongly_typed: bool, nodes: Sequence[str] = ()
 ) -> Network:
     """Parse an ONNX file.
 
@@ -60,19 +61,18 @@ def parse_network(
         path: An ONNX file without external data.
         log: Gets what is said.
         strongly_typed: Ask for types as the graph has them; from TensorRT 11 on there is no other way.
-        parser_flags: Names of ``OnnxParserFlag``.
+        nodes: What to call each node of the file, for the releases that give its number alone.
 
     Raises:
         ParseError: The parser refused the file; the message has every finding with its node.
     """
     logger = log.logger(trt)
     builder = trt.Builder(logger)
-    network = builder.create_network(_creation_flags(trt, strongly_typed=strongly_typed))
+    flags = _creation_flags(trt, strongly_typed=strongly_typed)
+    network = log.made(builder.create_network(flags), "network")
     parser = trt.OnnxParser(network, logger)
-    for name in parser_flags:
-        parser.set_flag(getattr(trt.OnnxParserFlag, name))
     parsed = parser.parse(path.read_bytes())
-    messages = parser_messages(parser)
+    messages = parser_messages(parser, nodes)
     if not parsed or messages:
         said = "\n".join(f"  {line}" for line in messages) or log.last() or "  (it gives no reason)"
         raise ParseError(
@@ -82,17 +82,22 @@ def parse_network(
     return Network(network, builder, parser, strongly_typed)
 
 
-def parser_messages(parser: Any) -> tuple[str, ...]:
-    """Give every error of a parser with the ONNX node that it is about."""
+def parser_messages(parser: Any, nodes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Give every error of a parser with the ONNX node that it is about.
+
+    Args:
+        parser: TensorRT's.
+        nodes: What to call each node, for the releases that give its number alone.
+    """
     found = []
-    for index in range(parser.num_errors):
-        error = parser.get_error(index)
-        # Operator and name came with TensorRT 8.6; before, a node is known by its number alone.
-        operator = getattr(error, "node_operator", None)
-        name = getattr(error, "node_name", None)
-        label = f"node {error.node()}"
-        if operator is not None and name is not None:
-            label += f" {name()!r} ({operator()})"
+    for number in range(parser.num_errors):
+        error = parser.get_error(number)
+        index = error.node()
+        label = f"node {index}"
+        if hasattr(error, "node_operator"):  # from 10 on
+            label += f" {error.node_name()!r} ({error.node_operator()})"
+        elif 0 <= index < len(nodes):
+            label += f" {nodes[index]}"
         found.append(f"{label}: {error.desc()} [{error.code()}]".replace("ErrorCode.", ""))
     return tuple(found)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.build.trt_network import Network
 from edgeyolo.errors import BuildError, ConfigError, GraphError
 from edgeyolo.spec import TensorSpec
@@ -65,13 +66,14 @@ class Batches:
         return {"min": self.least, "opt": self.best, "max": self.most}
 
 
-def add_profile(network: Network, config: Any, batches: Batches | None) -> Batches | None:
+def add_profile(network: Network, config: Any, batches: Batches | None, log: BuildLog) -> Batches | None:
     """Add the profile that a network with an open batch needs.
 
     Args:
         network: A parsed network.
         config: TensorRT's builder configuration.
         batches: For an open batch; None stands for 1, 1, 1.
+        log: What TensorRT says.
 
     Returns:
         The profile, or None where every shape is fixed.
@@ -85,7 +87,7 @@ def add_profile(network: Network, config: Any, batches: Batches | None) -> Batch
         _check_fixed(network.inputs, batches)
         return None
     batches = batches or Batches(1, 1, 1)
-    profile = network.builder.create_optimization_profile()
+    profile = log.made(network.builder.create_optimization_profile(), "optimisation profile")
     for tensor in opened:
         batch, *rest = tensor.shape
         if batch != -1 or -1 in rest:
@@ -97,7 +99,7 @@ def add_profile(network: Network, config: Any, batches: Batches | None) -> Batch
             tensor.name, *((size, *rest) for size in (batches.least, batches.best, batches.most))
         )
     if config.add_optimization_profile(profile) < 0:
-        raise BuildError(f"TensorRT refuses the profile of batch sizes {batches.json()}")
+        raise BuildError(f"TensorRT refuses the profile of batch sizes {batches.json()}:\n{log.last()}")
     return batches
 
 
