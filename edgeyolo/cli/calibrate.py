@@ -39,8 +39,8 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     ] = None,
     target: Annotated[str, typer.Option(help="Whose Q/DQ placement: tensorrt or onnxruntime.")] = "tensorrt",
     target_agreement: Annotated[
-        float, typer.Option(metavar="X", help="Least agreement with FP32, 0..1; exit 1 below it.")
-    ] = 0.95,
+        float | None, typer.Option(metavar="X", help="Least agreement with FP32, 0..1; exit 1 below it.")
+    ] = None,
     max_float_macs: Annotated[
         float, typer.Option(metavar="X", help="Largest share of multiply-adds left in float, 0..1.")
     ] = 0.05,

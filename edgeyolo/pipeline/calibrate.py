@@ -190,7 +190,7 @@ class _Job:
             list(self._feed(held_back)),
             provenance,
             AutoConfig(
-                target_agreement=self._config.target_agreement,
+                target_agreement=self._config.aim,
                 max_float_macs=self._config.max_float_macs,
                 progress=progress,
             ),

@@ -93,6 +93,7 @@ def _choices(result: Calibration) -> dict[str, str]:
     rows = {"method": result.choice.scales.provenance.method, "placement for": result.config.target}
     if result.choice.applied:
         rows["applied"] = "; ".join(result.choice.applied)
+    rows["aims at"] = f"agreement {result.config.aim:g}"
     rows["may stay float"] = f"{result.config.max_float_macs:.1%} of the multiply-adds at most"
     return rows
 

@@ -145,6 +145,7 @@ def test_a_target_that_is_not_met_is_exit_1_with_the_report(model: Path, images:
     report = json.loads(done.stdout)
     assert (done.returncode, report["passed"]) == ((0, True) if report["agreement"] == 1 else (1, False))
     assert "Not met" in (model.parent / "out" / "report.html").read_text() or report["passed"]
+    assert edgeyolo(*words).returncode == 0  # nothing was asked for
     met = edgeyolo(*words, "--target-agreement", "0.3")
     assert met.returncode == 0, met.stderr
     assert "collecting activations" in met.stderr
