@@ -97,6 +97,7 @@ def _paths(report: DemoReport) -> Iterator[str]:
         yield f"video          {each.video}"
         yield f"JSON lines     {each.jsonl}"
         yield f"engine         {each.variant.engine}"
+    yield f"INT8 report    {report.calibration_page}"
     engine, scenes, truth = (
         shlex.quote(str(path))
         for path in (report.variants[0].variant.engine, report.scenes, report.annotations)

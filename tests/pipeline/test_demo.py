@@ -43,7 +43,19 @@ def test_the_demo_ends_with_its_tables_its_files_and_what_to_try(made):
 
     folder, ended = made
     assert ended.returncode == 0, ended.stderr
-    for word in ("mAP", "FP32", "infer", "FPS", "disc", "moon", "edgeyolo evaluate", "demo.mp4", "demo.png"):
+    for word in (
+        "mAP",
+        "FP32",
+        "INT8",
+        "report.html",
+        "infer",
+        "FPS",
+        "disc",
+        "moon",
+        "edgeyolo evaluate",
+        "demo.mp4",
+        "demo.png",
+    ):
         assert word in ended.stdout
     assert "Traceback" not in ended.stderr
     sheet = cv2.imread(str(folder / "demo.png"))
