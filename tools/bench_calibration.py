@@ -137,7 +137,6 @@ def _ours(arguments: argparse.Namespace, method: str) -> Callable[[], str]:
                 output=Path(folder, "out"),
                 method=method,
                 limit=arguments.limit,
-                target_agreement=0.0,
             )
             calibrate(config)
             Path(folder, "out", "model.int8.onnx").replace(arguments.output)
