@@ -6,7 +6,8 @@ that was freed, moved or is too small fails there, and a missing synchronisation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -261,29 +262,51 @@ class ExecutionContext:
     # ---- running -------------------------------------------------------------------------------------------
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        simulation, device = self._simulation, self._simulation.device
-        if self.__dict__.get("_scratch") == 0:
-            return self._refuse("enqueueV3", "Error Code 3: API Usage Error (device memory was not provided)")
-        if device.current() != self._context:
-            simulation.misuse.append(
-                "execute_async_v3: the execution context belongs to another CUDA context"
-            )
-            return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (invalid resource handle)")
-        if not stream_handle:
-            simulation.log(self._logger, "WARNING", _DEFAULT_STREAM)
-        if any(stream != stream_handle for stream in self._pending):
-            simulation.misuse.append("one execution context has work on two streams at a time")
-        work = self._work()
-        if work is None:
+        if not (self._may_run(stream_handle) and self._enqueue(stream_handle)):
             return False
-        self._pending.append(stream_handle)
-        if not device.enqueue(stream_handle, "tensorrt", lambda: self._run(stream_handle, *work)):
-            self._pending.remove(stream_handle)
-            return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (the stream takes no work)")
         if self._profiler is not None and self._emits:  # such an enqueue waits (NvInferRuntime.h, IProfiler)
-            device.synchronize(stream_handle)
+            self._simulation.device.synchronize(stream_handle)
             ExecutionContext.report_to_profiler(self)
         return True
+
+    def _may_run(self, stream: int) -> bool:
+        simulation = self._simulation
+        if self.__dict__.get("_scratch") == 0:
+            return self._refuse("enqueueV3", "Error Code 3: API Usage Error (device memory was not provided)")
+        if simulation.device.current() != self._context:
+            simulation.misuse.append("execute_async_v3: the execution context is of another CUDA context")
+            return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (invalid resource handle)")
+        if not stream:
+            simulation.log(self._logger, "WARNING", _DEFAULT_STREAM)
+        if any(other != stream for other in self._pending):
+            simulation.misuse.append("one execution context has work on two streams at a time")
+        return True
+
+    def _enqueue(self, stream: int) -> bool:
+        work, device = self._work(), self._simulation.device
+        if work is None:
+            return False
+        if not device.capturing(stream):
+            self._pending.append(stream)
+        if not device.enqueue(stream, "tensorrt", self._later(stream, *work)):
+            self._pending = [other for other in self._pending if other != stream]
+            return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (the stream takes no work)")
+        return True
+
+    def _later(
+        self, stream: int, addresses: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Callable[[], None]:
+        """Give the work without the context: as in C++, what is queued or captured does not keep it."""
+        simulation, alive = self._simulation, weakref.ref(self)
+
+        def run() -> None:
+            context = alive()
+            if context is None:
+                simulation.misuse.append("work ran after its execution context was destroyed")
+            else:
+                context._run(stream, addresses, shapes)
+
+        return run
 
     def _work(self) -> tuple[dict[str, int], dict[str, tuple[int, ...]]] | None:
         """Take a copy of what was set, or refuse what was not."""

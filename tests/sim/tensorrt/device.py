@@ -52,6 +52,9 @@ class Device(Protocol):
     def enqueue(self, stream: int, name: str, work: Work) -> bool:
         """Put work on a stream; a captured stream runs it at every launch of the graph."""
 
+    def capturing(self, stream: int) -> bool:
+        """Tell whether what comes next goes into a graph instead of being run."""
+
     def synchronize(self, stream: int) -> bool:
         """Wait for a stream."""
 
@@ -107,6 +110,9 @@ class HostDevice:
         self._queues.setdefault(stream, deque()).append(work)
         return not self._poisoned
 
+    def capturing(self, stream: int) -> bool:
+        return False
+
     def synchronize(self, stream: int) -> bool:
         queue = self._queues.get(stream, deque())
         while queue and not self._poisoned:
@@ -160,6 +166,11 @@ class DriverDevice:
 
     def enqueue(self, stream: int, name: str, work: Work) -> bool:
         return self._simulator.enqueue(stream, name, lambda memory: work()) == 0
+
+    def capturing(self, stream: int) -> bool:
+        status = ctypes.c_int()
+        self._cuda.cuStreamIsCapturing(ctypes.c_void_p(stream), ctypes.byref(status))
+        return bool(status.value)
 
     def synchronize(self, stream: int) -> bool:
         return self._cuda.cuStreamSynchronize(ctypes.c_void_p(stream)) == 0
