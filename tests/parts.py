@@ -57,6 +57,12 @@ def _simulated_cuda() -> str | None:
     return build.missing()
 
 
+def _tensorrt_bindings() -> str | None:
+    from tests.sim.tensorrt import wheels
+
+    return wheels.missing()
+
+
 # Name -> why it is missing, or None where it is there.
 PARTS: dict[str, Callable[[], str | None]] = {
     "chromium": _program("chromium", "chromium-browser", "google-chrome"),
@@ -72,6 +78,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "pooch": _package("pooch"),
     "shared-data": _path(SHARED_DATA, "the folder of real data"),
     "tensorrt": _package("tensorrt"),
+    "tensorrt-bindings": _tensorrt_bindings,
     "tensorrt-rtx": _package("tensorrt_rtx"),
     "torch": _package("torch"),
 }

@@ -56,11 +56,25 @@ NOTHING(_ZN11nvuffparser15createUffParserEv) NOTHING(_ZN11nvuffparser8FieldMapC1
 
 
 def surface(generation: str, wheel: Path) -> dict[str, Any]:
-    """Import a wheel on the stub, in a process of its own, and give its surface.
+    """Give a wheel's surface.
 
     Args:
         generation: A key of `WHEELS`.
         wheel: The file.
+    """
+    program = f"import {Path(__file__).stem} as tool; tool.dump()"
+    found = run_on_wheel(generation, wheel, program, Path(__file__))
+    return {"wheel": wheel.name.split("-cp")[0], **json.loads(found)}
+
+
+def run_on_wheel(generation: str, wheel: Path, program: str, beside: Path) -> str:
+    """Run Python where ``tensorrt_bindings`` imports, in a process of its own; give what it prints.
+
+    Args:
+        generation: A key of `WHEELS`.
+        wheel: The file.
+        program: What to run.
+        beside: A module it imports.
     """
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
@@ -75,15 +89,12 @@ def surface(generation: str, wheel: Path) -> dict[str, Any]:
             )  # fmt: skip
         environment = {**os.environ, "LD_LIBRARY_PATH": folder, "PYTHONPATH": folder}
         # Left through os._exit: the extension's destructors would call what the stub does not have.
-        program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); " + (
-            f"import os, {Path(__file__).stem} as tool; tool.dump(); sys.stdout.flush(); os._exit(0)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
-        )
+        head, tail = f"import sys; sys.path.insert(0, {str(beside.parent)!r})", "sys.stdout.flush()"
+        command = [sys.executable, "-c", f"{head}; {program}; {tail}; import os; os._exit(0)"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{wheel.name} does not import:\n{done.stderr}")
-    return {"wheel": wheel.name.split("-cp")[0], **json.loads(done.stdout)}
+        raise SystemExit(f"{wheel.name}: {done.stderr or done.returncode}")
+    return done.stdout
 
 
 def dump() -> None:

@@ -34,7 +34,7 @@ class ILogger:
     """To be subclassed; `log` is called from C++."""
 
     def log(self, severity: Any, msg: str) -> None:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::ILogger::log"')
+        """Do nothing."""
 
 
 class Logger:
@@ -68,6 +68,8 @@ class Dims:
         return len(self._shape)
 
     def __getitem__(self, item: Any) -> Any:
+        if not isinstance(item, slice) and not -len(self._shape) <= item < len(self._shape):
+            raise IndexError("Out of bounds")
         return self._shape[item]
 
     def __eq__(self, other: Any) -> bool:
@@ -124,7 +126,7 @@ class IProfiler:
     """To be subclassed."""
 
     def report_layer_time(self, layer_name: str, ms: float) -> None:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::IProfiler::report_layer_time"')
+        """Do nothing: what is bound for a subclass that forgot."""
 
 
 class Profiler:
@@ -138,13 +140,13 @@ class IProgressMonitor:
     """To be subclassed."""
 
     def phase_start(self, phase_name: str, parent_phase: str, num_steps: int) -> None:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::IProgressMonitor::phase_start"')
+        """Do nothing."""
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::IProgressMonitor::step_complete"')
+        return False
 
     def phase_finish(self, phase_name: str) -> None:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::IProgressMonitor::phase_finish"')
+        """Do nothing."""
 
 
 class IOutputAllocator:

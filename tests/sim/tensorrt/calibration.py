@@ -43,20 +43,16 @@ class Calibrator:
     _algorithm = ""
 
     def get_batch_size(self) -> int:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::IInt8Calibrator::getBatchSize"')
+        return -1
 
     def get_batch(self, names: list[str]) -> list[int]:
-        raise RuntimeError('Tried to call pure virtual function "nvinfer1::IInt8Calibrator::getBatch"')
+        return []
 
     def read_calibration_cache(self) -> Any:
-        raise RuntimeError(
-            'Tried to call pure virtual function "nvinfer1::IInt8Calibrator::readCalibrationCache"'
-        )
+        raise TypeError("Unable to convert function return value to a Python type! The signature was")
 
     def write_calibration_cache(self, cache: Any) -> None:
-        raise RuntimeError(
-            'Tried to call pure virtual function "nvinfer1::IInt8Calibrator::writeCalibrationCache"'
-        )
+        """Keep nothing."""
 
     def get_algorithm(self) -> Any:
         return self._simulation.module.CalibrationAlgoType.__members__[self._algorithm]

@@ -226,10 +226,9 @@ class BuilderConfig:
 
 # NVIDIA's list of layers for DLA 3.x, without their further conditions.
 DLA_OPERATORS = frozenset(
-    """Conv ConvTranspose Relu Sigmoid Tanh LeakyRelu Clip MaxPool AveragePool GlobalAveragePool Concat Add
-    Mul Sub Div Max Min Pow Resize Slice Softmax Gemm MatMul BatchNormalization PRelu Reshape Flatten Transpose
-    QuantizeLinear DequantizeLinear Constant Identity Equal Less Greater
-    LRN""".split()  # noqa: SIM905
+    """Add AveragePool BatchNormalization Clip Concat Constant Conv ConvTranspose DequantizeLinear Div Equal
+    Flatten Gemm GlobalAveragePool Greater Identity LRN LeakyRelu Less MatMul Max MaxPool Min Mul PRelu Pow
+    QuantizeLinear Relu Reshape Resize Sigmoid Slice Softmax Sub Tanh Transpose""".split()  # noqa: SIM905
 )
 
 

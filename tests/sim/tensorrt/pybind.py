@@ -50,13 +50,11 @@ class Enumeration:
     _names: Mapping[int, str]
 
     def __init__(self, value: int) -> None:
-        if operator.index(value) not in self._names:
-            raise ValueError(f"{value} is not a valid {type(self).__name__}")
         self._value = operator.index(value)
 
     @property
     def name(self) -> str:
-        return self._names[self._value]
+        return self._names.get(self._value, "???")
 
     @property
     def value(self) -> int:
@@ -68,7 +66,7 @@ class Enumeration:
     __index__ = __int__
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._value == int(other)  # type: ignore[call-overload,no-any-return]
+        return type(other) is type(self) and self._value == int(other)
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -86,17 +84,13 @@ def enumeration(name: str, members: Mapping[str, int], *, ordered: bool = False)
     Args:
         name: Of the class.
         members: Name to value; two names may have one value.
-        ordered: Whether members and ints can be compared and combined (``py::arithmetic``).
+        ordered: Whether members can be compared with each other (``py::arithmetic``).
     """
     first = {value: key for key, value in reversed(members.items())}
     namespace: dict[str, Any] = {"__module__": "tensorrt", "_names": first}
     if ordered:
-        for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq):
-            namespace[f"__{compare.__name__}__"] = _on_ints(compare)
-        for combine in (operator.and_, operator.or_, operator.xor):
-            for prefix in ("", "r"):
-                namespace[f"__{prefix}{combine.__name__.strip('_')}__"] = _on_ints(combine)
-        namespace["__hash__"] = Enumeration.__hash__
+        for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+            namespace[f"__{compare.__name__}__"] = _strictly(compare)
     made = type(name, (Enumeration,), namespace)
     made.__members__ = {key: made(value) for key, value in members.items()}  # type: ignore[attr-defined]
     for key, member in made.__members__.items():  # type: ignore[attr-defined]
@@ -104,11 +98,13 @@ def enumeration(name: str, members: Mapping[str, int], *, ordered: bool = False)
     return made
 
 
-def _on_ints(function: Callable[[int, int], Any]) -> Callable[[Any, Any], Any]:
-    def apply(self: Any, other: Any) -> Any:
-        return function(int(self), int(other)) if hasattr(other, "__index__") else NotImplemented
+def _strictly(function: Callable[[int, int], bool]) -> Callable[[Any, Any], bool]:
+    def compare(self: Any, other: Any) -> bool:
+        if type(other) is not type(self):
+            raise TypeError("Expected an enumeration of matching type!")
+        return function(int(self), int(other))
 
-    return apply
+    return compare
 
 
 def not_simulated(owner: str, name: str) -> property:
@@ -141,6 +137,7 @@ def call_back(target: Any, name: str, *args: Any, otherwise: Any, swallowed: lis
 # ---- calls -------------------------------------------------------------------------------------------------
 
 _NO = object()
+_BUILTINS: Mapping[str, type] = {"str": str, "tuple": tuple, "list": list, "slice": slice}
 _Converter = Callable[[Any], Any]
 
 
@@ -156,16 +153,18 @@ def checked(
         classes: Name to class of the module, filled before the first call.
     """
     overloads = [_parameters(text, classes) for text in signatures]
+    kind = "constructor" if name == "__init__" else "function"
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         for parameters in overloads:
             matched = _matched(parameters, args, kwargs)
             if matched is not None:
                 return implementation(self, *matched[0], **matched[1])
+        shown = (*args, *kwargs.values()) if kind == "constructor" else (self, *args, *kwargs.values())
         listed = "\n".join(f"    {k}. {text}" for k, text in enumerate(signatures, 1))
         raise TypeError(
-            f"{name}(): incompatible function arguments. The following argument types are supported:\n"
-            f"{listed}\n\nInvoked with: {', '.join(map(repr, (self, *args, *kwargs.values())))}"
+            f"{name}(): incompatible {kind} arguments. The following argument types are supported:\n"
+            f"{listed}\n\nInvoked with: {', '.join(map(repr, shown))}"
         )
 
     call.__name__ = call.__qualname__ = name
@@ -195,8 +194,11 @@ def _parameters(text: str, classes: Mapping[str, Any]) -> list[tuple[str, _Conve
     for argument in re.split(r", (?=\w+: )", inside):
         name, _, kind = argument.partition(": ")
         if name and name != "self":
-            kind, default, _ = kind.partition(" = ")
-            parameters.append((name, _converter(kind, classes), bool(default)))
+            kind, optional, default = kind.partition(" = ")
+            convert = _converter(kind, classes)
+            if default == "None" or name == "parent_phase":  # a const char*, which takes None
+                convert = _or_none(convert)
+            parameters.append((name, convert, bool(optional)))
     return parameters
 
 
@@ -208,18 +210,24 @@ def _converter(kind: str, classes: Mapping[str, Any]) -> _Converter:
         return lambda value: float(value) if hasattr(value, "__float__") else _NO
     if kind in ("List[int]", "collections.abc.Sequence[typing.SupportsInt]"):
         return _integers
+    if kind in ("List[str]", "list[str]", "collections.abc.Sequence[str]"):
+        return lambda value: value if isinstance(value, (list, tuple)) else _NO
     if kind in ("buffer", "typing_extensions.Buffer"):
         return _buffer
-    if kind in ("str", "tuple", "list"):
-        builtin = {"str": str, "tuple": tuple, "list": list}[kind]
+    if kind in _BUILTINS:
+        builtin = _BUILTINS[kind]
         return lambda value: value if isinstance(value, builtin) else _NO
     if kind == "bool":
         return bool
     if kind == "Dims":
-        return lambda value: value if isinstance(value, classes["Dims"]) else _integers(value)
+        return lambda value: list(value) if isinstance(value, classes["Dims"]) else _integers(value)
     if kind in ("object", "capsule", "typing_extensions.CapsuleType"):
         return lambda value: value
     return lambda value: _instance(value, classes.get(kind.split(".")[-1]))
+
+
+def _or_none(convert: _Converter) -> _Converter:
+    return lambda value: None if value is None else convert(value)
 
 
 def _integer(value: Any) -> Any:
@@ -236,7 +244,7 @@ def _integers(value: Any) -> Any:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__getitem__"):
         return _NO
     made = [_integer(item) for item in value]
-    return _NO if _NO in made else made
+    return _NO if any(item is _NO for item in made) else made
 
 
 def _buffer(value: Any) -> Any:

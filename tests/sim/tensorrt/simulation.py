@@ -25,7 +25,7 @@ __all__ = ["GENERATIONS", "Fault", "Simulation", "surface"]
 
 GENERATIONS = ("8.6", "10.3", "10.13", "10.16", "11.4")
 _SURFACES = Path(__file__).parent / "surface"
-_OBJECT = ("__dict__", "__weakref__", "__module__", "__doc__", "__init__", "__qualname__")
+_LIFECYCLE = ("__del__", "__repr__")
 
 
 @functools.cache
@@ -174,7 +174,8 @@ class Simulation:
         for base in reversed(implementation.__mro__[:-1]):
             source.update(vars(base))
         for key, value in source.items():
-            if key[0] == "_" and key not in members and key not in _OBJECT:
+            dunder = key[:2] == "__" and key not in _LIFECYCLE
+            if key[0] == "_" and key not in members and not dunder:
                 namespace[key] = value
         for key, value in members.items():
             if key != "__init__":
