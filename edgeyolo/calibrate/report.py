@@ -89,6 +89,7 @@ class ReportData:
         layers: In graph order.
         error_unit: What `LayerRow.error` counts.
         histograms: Of the layers that matter.
+        histogram_note: What must be known to read them, such as which form of the network they are of.
         worst: Worst pictures.
         commands: What to run next: comment and command.
         fingerprints: Label to hash or version.
@@ -108,6 +109,7 @@ class ReportData:
     layers: Sequence[LayerRow] = ()
     error_unit: str = ""
     histograms: Sequence[HistogramPlot] = ()
+    histogram_note: str = ""
     worst: Sequence[Thumbnail] = ()
     commands: Sequence[tuple[str, str]] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
@@ -147,7 +149,8 @@ def _sections(data: ReportData) -> Iterator[str]:
             "Counts of |value| on a logarithmic scale. The solid line is the amax that was chosen: what lies "
             "to its right is clipped. The dashed line is the largest value seen."
         )
-        yield section("Tensors that matter", f"<p>{text}</p><div class=grid>{plots}</div>")
+        text = f"{text} {data.histogram_note}".strip()
+        yield section("Tensors that matter", f"<p>{escape(text)}</p><div class=grid>{plots}</div>")
     if data.worst:
         shown = [(picture.caption, picture.jpeg) for picture in data.worst]
         yield section("Where FP32 and INT8 differ most", f"<div class=pairs>{pictures(shown)}</div>")

@@ -36,10 +36,11 @@ p { margin: 8px 0; max-width: 80ch; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13.5px; margin: 6px 0; }
 td, th { text-align: left; padding: 3px 18px 3px 0; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.k { color: var(--soft); white-space: nowrap; }
+td.m { overflow-wrap: anywhere; }
 code, td.m { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 12.5px; }
 summary { cursor: pointer; margin: 8px 0; }
 pre { background: var(--panel); padding: 12px 14px; border-radius: 6px; overflow-x: auto; margin: 8px 0; }
