@@ -59,18 +59,18 @@ class Device:
         self._owner = owner
         self._drv = _pycuda()
         device = _first_device(self._drv)
-        facts = self._drv.device_attribute
-        self.name: str = device.name()
-        self.sm: tuple[int, int] = tuple(device.compute_capability())
-        self.integrated = bool(
-            device.get_attribute(facts.INTEGRATED) and device.get_attribute(facts.CAN_MAP_HOST_MEMORY)
-        )
         self._library = _Library()
         self._changing = threading.RLock()  # re-entrant: the collector may free an array at any moment
         self._owned: list[Buffer | Queue] = []
         self._holders = 1  # this object, and each pinned array
         self._closed = False
+        facts = self._drv.device_attribute
         try:
+            self.name: str = device.name()
+            self.sm: tuple[int, int] = tuple(device.compute_capability())
+            self.integrated = bool(
+                device.get_attribute(facts.INTEGRATED) and device.get_attribute(facts.CAN_MAP_HOST_MEMORY)
+            )
             self._context: Any = device.retain_primary_context()
         except self._drv.Error as exc:
             raise self._translated(exc) from exc
@@ -94,15 +94,11 @@ class Device:
 
     def buffer(self, shape: tuple[int, ...]) -> Buffer:
         """Make a float32 buffer of zeros; inside ``with device:``."""
-        made = Buffer(self, shape)
-        self._owned.append(made)
-        return made
+        return Buffer(self, shape)
 
     def queue(self) -> Queue:
         """Make a queue of work; inside ``with device:``."""
-        made = Queue(self._drv)
-        self._owned.append(made)
-        return made
+        return Queue(self)
 
     def capture(self, queue: Queue, work: Callable[[], None]) -> Graph:
         """Record what `work` puts on a queue, without running it, as one piece that can be launched.
@@ -215,13 +211,14 @@ class Buffer:
     def __init__(self, device: Device, shape: tuple[int, ...]) -> None:
         self._drv = device._drv
         self._own: Any = None
-        array, allocation = device._pin(shape)
+        self._array: npt.NDArray[np.float32] | None = None
+        device._owned.append(self)  # first, so that half of it is freed too
+        self._array, allocation = device._pin(shape)
         if device.integrated:
             self.address = int(allocation.get_device_pointer())
         else:
-            self._own = self._drv.mem_alloc(array.nbytes)
+            self._own = self._drv.mem_alloc(self._array.nbytes)
             self.address = int(self._own)
-        self._array: npt.NDArray[np.float32] | None = array
 
     @property
     def array(self) -> npt.NDArray[np.float32]:
@@ -252,12 +249,18 @@ class Queue:
 
     The driver's objects are in attributes, so that `close` destroys them even while a traceback holds the
     queue itself.
+
+    Args:
+        device: Current in this thread.
     """
 
-    def __init__(self, drv: ModuleType) -> None:
-        self._drv: Any = drv
-        self._stream: Any = drv.Stream(_STREAM_NON_BLOCKING)
-        self._mark: Any = drv.Event(_EVENT_BLOCKING_SYNC | _EVENT_DISABLE_TIMING)
+    def __init__(self, device: Device) -> None:
+        self._drv = device._drv
+        self._stream: Any = None
+        self._mark: Any = None
+        device._owned.append(self)  # first, so that half of it is freed too
+        self._stream = self._drv.Stream(_STREAM_NON_BLOCKING)
+        self._mark = self._drv.Event(_EVENT_BLOCKING_SYNC | _EVENT_DISABLE_TIMING)
         self.handle: int = self._stream.handle
 
     @property
@@ -279,8 +282,9 @@ class Queue:
 
     def settle(self) -> None:
         """Wait for all work, whether it succeeds or not."""
-        with contextlib.suppress(self._drv.Error):  # failed work is over too; who waits for it is told
-            self._stream.synchronize()
+        if self._stream is not None:
+            with contextlib.suppress(self._drv.Error):  # failed work is over too; who waits for it is told
+                self._stream.synchronize()
 
     def close(self) -> None:
         """Destroy it; inside ``with device:``, after `settle`."""

@@ -10,7 +10,7 @@ queued, while the GPU is still busy with the other slot's.
 * A model of a fixed batch has one execution context a slot: slots share nothing, and each slot's whole
   sequence is captured once as a CUDA graph, which a single call launches.
 * A model of a dynamic batch has one context for both slots (before TensorRT 10 one profile cannot serve two),
-  whose scratch memory they take in turns: a slot's inference waits on the GPU for the other slot's mark.
+  and a context computes on one queue only: slots upload and download on their own, and compute on a third.
 
 Source: TensorRT documentation, "CUDA Graphs" (one context a graph; run once before the capture) and
 "Thread safety".
@@ -31,7 +31,7 @@ import numpy as np
 from edgeyolo.errors import ConfigError, EngineError
 from edgeyolo.optional import require
 from edgeyolo.runtime.cuda import Buffer, Device, Graph, Queue
-from edgeyolo.runtime.tensorrt_plan import Plan, check_gpu, check_version, load_plan
+from edgeyolo.runtime.tensorrt_plan import Plan, check_gpu, check_version
 from edgeyolo.sidecar import EngineInfo
 
 if TYPE_CHECKING:
@@ -70,14 +70,15 @@ class TensorRTEngine:
         self._slots: list[_Slot] = []
         self._plan: Plan | None = None
         self._changing = threading.Lock()
-        self._last: _Slot | None = None
+        self._compute: Queue | None = None  # where slots that share a context compute
+        self._bound: _Slot | None = None  # whose addresses that context has
         self._closed = False
         self._device = Device(str(path))
         try:
             check_gpu(path, info, name=self._device.name, sm=self._device.sm)
             with self._device:
                 self._open(trt, max_batch)
-                if graph and not self._shares_context:
+                if graph and self._compute is None:
                     self._capture()
         except BaseException:
             self.close()
@@ -120,10 +121,7 @@ class TensorRTEngine:
         """Run the model on the slot's buffer; see `edgeyolo.runtime.engine.Engine.infer`."""
         current, wanted = self._slot(slot), self._checked(batch)
         with self._device:
-            if current.started != wanted:
-                self._queue_up(current, wanted)
-            current.started = None
-            current.queue.wait()
+            self._run(current, wanted)
         return current.outputs(wanted)
 
     def close(self) -> None:
@@ -140,7 +138,6 @@ class TensorRTEngine:
                 if self._plan is not None:
                     self._plan.close()
         finally:
-            self._last = None
             self._slots.clear()
             self._device.close()
 
@@ -153,44 +150,43 @@ class TensorRTEngine:
         self.close()
 
     def _open(self, trt: Any, max_batch: int) -> None:
-        self._plan = plan = load_plan(trt, self._path, self._info)
-        least, most = plan.batch_range(self._info)
-        self._least = least
-        self._batch = self._info.spec.batch or max_batch
+        info = self._info
+        self._plan = Plan(trt, self._path, info)
+        self._least, most = self._plan.batch_range(info)
+        self._batch = info.spec.batch or max_batch
         if self._batch > most:
             raise EngineError(
-                f"{self._path}: a batch of {least}..{most} expected by its profile, {self._batch} asked for",
-                hint=f"build it again for a larger batch: {self._info.command}",
+                f"{self._path}: a batch of {self._least}..{most} expected by its profile, "
+                f"{self._batch} asked for",
+                hint=f"build it again for a larger batch: {info.command}",
             )
-        context = None
+        if info.spec.batch is None:
+            self._compute = self._device.queue()
         for _ in range(SLOTS):
-            if context is None or not self._shares_context:
-                context = self._new_context(plan)
-            self._slots.append(self._new_slot(context, max(self._batch, least)))
+            self._add_slot(max(self._batch, self._least))
 
-    def _new_slot(self, context: Any, capacity: int) -> _Slot:
+    def _add_slot(self, capacity: int) -> None:
         (images,) = self._info.inputs
         slot = _Slot(
             queue=self._device.queue(),
-            context=context,
             images=self._device.buffer((capacity, *images.shape[1:])),
             results={t.name: self._device.buffer((capacity, *t.shape[1:])) for t in self._info.outputs},
         )
-        if not self._shares_context:
+        self._slots.append(slot)
+        if self._compute is not None and slot is not self._slots[0]:
+            slot.context = self._slots[0].context
+            return
+        slot.context = self._opened_plan.engine.create_execution_context()
+        if slot.context is None:
+            raise self._failed("gives no execution context", hint="a smaller input or batch needs less")
+        if self._compute is None:
             self._bind(slot)
-        return slot
 
     @property
-    def _shares_context(self) -> bool:
-        return self._info.spec.batch is None
-
-    def _new_context(self, plan: Plan) -> Any:
-        context = plan.engine.create_execution_context()
-        if context is None:
-            raise self._failed(
-                "gives no execution context", hint="a smaller input or batch needs less memory"
-            )
-        return context
+    def _opened_plan(self) -> Plan:
+        if self._plan is None:
+            raise self._closed_error()
+        return self._plan
 
     def _bind(self, slot: _Slot) -> None:
         """Tell the slot's context the slot's addresses."""
@@ -203,17 +199,23 @@ class TensorRTEngine:
         """Capture each slot's sequence as a graph, or say why it is not."""
         batch = self._info.spec.batch or 1
         for slot in self._slots:
-            self._queue_up(slot, batch)  # loads what is loaded at the first run; must itself succeed
-            slot.queue.wait()
-            slot.started = None
+            self._run(slot, batch)  # loads what is loaded at the first run; must itself succeed
         try:
             for slot in self._slots:
                 sequence = partial(self._sequence, slot, batch)
                 slot.graph = self._device.capture(slot.queue, sequence)
+                self._run(slot, batch)
         except EngineError as exc:
             for slot in self._slots:
                 slot.drop_graph()
             self._notes.append(f"no CUDA graph, each inference is queued piece by piece: {exc.message}")
+
+    def _run(self, slot: _Slot, wanted: int) -> None:
+        """Wait for what was started, or start it; inside ``with device:``."""
+        if slot.started != wanted:
+            self._queue_up(slot, wanted)
+        slot.started = None
+        slot.queue.wait()
 
     def _queue_up(self, slot: _Slot, wanted: int) -> None:
         """Put a slot's sequence on its queue; inside ``with device:``."""
@@ -229,26 +231,34 @@ class TensorRTEngine:
                     self._sequence(slot, computed)
                 slot.queue.mark()
             except BaseException:
-                slot.queue.settle()  # whatever is on its way must not outlive the error
+                self._device.settle()  # what is on its way must not outlive the error
                 raise
             slot.started = wanted
 
     def _sequence(self, slot: _Slot, batch: int) -> None:
         slot.images.upload(slot.queue, batch)
-        if self._shares_context:
-            self._take_context(slot, batch)
-        if not slot.context.execute_async_v3(slot.queue.handle):
-            raise self._failed("does not run it")
+        if self._compute is None:
+            self._execute(slot, slot.queue)
+        else:
+            slot.queue.mark()
+            self._compute.after(slot.queue)
+            self._turn_to(slot, batch)
+            self._execute(slot, self._compute)
+            self._compute.mark()
+            slot.queue.after(self._compute)
         for result in slot.results.values():
             result.download(slot.queue, batch)
 
-    def _take_context(self, slot: _Slot, batch: int) -> None:
-        """Turn the one context to this slot; its scratch memory is free once the other slot is through."""
-        if self._last is not None and self._last is not slot:
-            slot.queue.after(self._last.queue)
-        if self._last is not slot:
+    def _execute(self, slot: _Slot, queue: Queue) -> None:
+        if not slot.context.execute_async_v3(queue.handle):
+            raise self._failed("does not run it")
+
+    def _turn_to(self, slot: _Slot, batch: int) -> None:
+        """Set the context that slots share for what is queued next; what is queued has its own copy."""
+        if self._bound is not slot:
+            self._bound = None  # neither slot's, should a call fail
             self._bind(slot)
-        self._last = slot
+            self._bound = slot
         tensor = self._info.inputs[0]
         if not slot.context.set_input_shape(tensor.name, (batch, *tensor.shape[1:])):
             raise self._failed(f"refuses a batch of {batch}")
@@ -268,21 +278,20 @@ class TensorRTEngine:
         return EngineError(f"{self._path}: the engine is closed")
 
     def _failed(self, what: str, *, hint: str | None = None) -> EngineError:
-        reason = self._plan.log.reason() if self._plan is not None else ""
-        return EngineError(f"{self._path}: TensorRT {what}: {reason}", hint=hint)
+        return EngineError(f"{self._path}: TensorRT {what}: {self._opened_plan.log.reason()}", hint=hint)
 
 
 @dataclass
 class _Slot:
     """One input with its outputs, and the queue they travel on.
 
-    TensorRT's objects are in attributes that `close` empties: a traceback may hold the slot for long.
+    TensorRT's context is in an attribute that `close` empties; see `Plan`.
     """
 
     queue: Queue
-    context: Any
     images: Buffer
     results: Mapping[str, Buffer]
+    context: Any = None
     graph: Graph | None = None
     started: int | None = None  # the batch whose results the mark stands for
     _views: dict[int, Mapping[str, npt.NDArray[np.float32]]] = field(default_factory=dict)

@@ -6,7 +6,6 @@ with the sidecar's before this module sees it (`edgeyolo.sidecar.read_sidecar`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from edgeyolo.runtime.tensorrt_log import RuntimeLog
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import TensorSpec
 
-__all__ = ["Plan", "check_gpu", "check_version", "load_plan"]
+__all__ = ["Plan", "check_gpu", "check_version"]
 
 # A version-compatible plan runs on later versions, up to and including the next major one (TensorRT has had
 # no 9 for embedded boards). Source: TensorRT documentation, "Version Compatibility" and support matrix.
@@ -25,21 +24,32 @@ _NEXT_MAJOR = {8: 10, 10: 11}
 _FLOAT = "FLOAT"
 
 
-@dataclass
 class Plan:
     """A loaded plan, and what must live as long as it does.
 
+    TensorRT's objects are in attributes only, here and where a plan is used: a local variable would keep one
+    alive in the traceback of an error, beyond `close`.
+
     Args:
         trt: The module ``tensorrt``.
-        log: What it said.
-        runtime: TensorRT's ``Runtime``.
-        engine: TensorRT's ``ICudaEngine``.
+        path: The plan.
+        info: Its sidecar, already proved to belong to it.
+
+    Raises:
+        EngineError: TensorRT does not load it; the message has its last word.
+        TensorMismatchError: Its tensors are not what the sidecar promises.
     """
 
-    trt: Any
-    log: RuntimeLog
-    runtime: Any
-    engine: Any
+    def __init__(self, trt: Any, path: Path, info: EngineInfo) -> None:
+        self.log = RuntimeLog()
+        self.runtime: Any = None
+        self.engine: Any = None
+        try:
+            self._load(trt, path, info)
+            _check_tensors(trt, path, self, info)
+        except BaseException:
+            self.close()
+            raise
 
     def batch_range(self, info: EngineInfo) -> tuple[int, int]:
         """Give the least and the largest batch that it computes."""
@@ -52,6 +62,30 @@ class Plan:
         """Let TensorRT's objects go, in the order it wants; with the GPU's context current."""
         self.engine = None
         self.runtime = None
+
+    def _load(self, trt: Any, path: Path, info: EngineInfo) -> None:
+        try:
+            self.runtime = trt.Runtime(self.log.logger(trt))
+        except (
+            TypeError
+        ) as exc:  # "factory function returned nullptr": how the bindings say that it could not
+            raise EngineError(
+                f"{path}: TensorRT {trt.__version__} does not start: {self.log.reason()}",
+                hint="edgeyolo doctor",
+            ) from exc
+        if _version_compatible(info):
+            self.runtime.engine_host_code_allowed = True  # such a plan brings its own runtime along
+        if (core := info.extra.get("dla_core")) is not None:
+            self.runtime.DLA_core = int(core)
+        try:
+            self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
+        except OSError as exc:
+            raise EngineError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+        if self.engine is None:
+            raise EngineError(
+                f"{path}: TensorRT {trt.__version__} does not load it: {self.log.reason()}",
+                hint=f"build it again here: {info.command}",
+            )
 
 
 def check_version(path: Path, info: EngineInfo, running: str) -> None:
@@ -90,38 +124,6 @@ def check_gpu(path: Path, info: EngineInfo, *, name: str, sm: tuple[int, int]) -
         raise stale(path, info, field="GPU", built_for=words[0], running_on=words[1])
 
 
-def load_plan(trt: Any, path: Path, info: EngineInfo) -> Plan:
-    """Load a plan; with the GPU's context current.
-
-    Args:
-        trt: The module ``tensorrt``.
-        path: The plan.
-        info: Its sidecar, already proved to belong to it.
-
-    Raises:
-        EngineError: TensorRT does not load it; the message has its last word.
-        TensorMismatchError: Its tensors are not what the sidecar promises.
-    """
-    log = RuntimeLog()
-    runtime = trt.Runtime(log.logger(trt))
-    if _version_compatible(info):
-        runtime.engine_host_code_allowed = True  # such a plan brings its own runtime along
-    if (core := info.extra.get("dla_core")) is not None:
-        runtime.DLA_core = int(core)
-    try:
-        engine = runtime.deserialize_cuda_engine(path.read_bytes())
-    except OSError as exc:
-        raise EngineError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
-    if engine is None:
-        raise EngineError(
-            f"{path}: TensorRT {trt.__version__} does not load it: {log.reason()}",
-            hint=f"build it again here: {info.command}",
-        )
-    plan = Plan(trt, log, runtime, engine)
-    _check_tensors(path, plan, info)
-    return plan
-
-
 def _version_compatible(info: EngineInfo) -> bool:
     return bool(info.extra.get("version_compatible", False))
 
@@ -130,13 +132,12 @@ def _dotted(sm: tuple[int, int]) -> str:
     return f"{sm[0]}.{sm[1]}"
 
 
-def _check_tensors(path: Path, plan: Plan, info: EngineInfo) -> None:
-    engine, modes = plan.engine, plan.trt.TensorIOMode
+def _check_tensors(trt: Any, path: Path, plan: Plan, info: EngineInfo) -> None:
     found: dict[str, list[TensorSpec]] = {"input": [], "output": []}
-    for index in range(engine.num_io_tensors):
-        name = engine.get_tensor_name(index)
-        side = "input" if engine.get_tensor_mode(name) == modes.INPUT else "output"
-        found[side].append(_tensor(engine, name))
+    for index in range(plan.engine.num_io_tensors):
+        name = plan.engine.get_tensor_name(index)
+        side = "input" if plan.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
+        found[side].append(_tensor(plan, name))
     for side, promised in (("input", info.inputs), ("output", info.outputs)):
         if set(found[side]) != set(promised):
             raise TensorMismatchError(
@@ -153,9 +154,9 @@ def _check_tensors(path: Path, plan: Plan, info: EngineInfo) -> None:
         )
 
 
-def _tensor(engine: Any, name: str) -> TensorSpec:
-    kind = engine.get_tensor_dtype(name).name
-    shape = tuple(int(size) for size in engine.get_tensor_shape(name))
+def _tensor(plan: Plan, name: str) -> TensorSpec:
+    kind = plan.engine.get_tensor_dtype(name).name
+    shape = tuple(int(size) for size in plan.engine.get_tensor_shape(name))
     return TensorSpec(name=name, shape=shape, dtype="float32" if kind == _FLOAT else kind.lower())
 
 
