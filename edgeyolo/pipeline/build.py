@@ -1,38 +1,36 @@
 """What ``edgeyolo build`` does: a float model, or a float model and its scales, become an engine.
 
-Owns the join of scales and backend: the Q/DQ graph that a backend wants is made from ``scales.json`` here, so
-one calibration serves every backend. Refuses to ship INT8 in silence where it is slower than FP32: both are
-measured, and the sidecar keeps the numbers.
+Owns the join of graph, scales and backend: the graph that a backend wants is made here, so one calibration
+serves every backend. Refuses to ship INT8 in silence where it is slower than FP32: on ONNX Runtime both are
+measured, and the sidecar keeps the numbers (a second TensorRT engine would take minutes).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from edgeyolo.build import BackendChoice, build
-from edgeyolo.build.builder import choose_backend
-from edgeyolo.errors import CalibrationError, ConfigError, StaleScalesError
-from edgeyolo.files import sha256_of
-from edgeyolo.graph.onnx_file import read_onnx, write_onnx
-from edgeyolo.qdq import int8_model
+from edgeyolo.build import BackendChoice, TensorRTOptions, build, choose_backend
+from edgeyolo.build.trt_options import strongly_typed
+from edgeyolo.errors import ConfigError
+from edgeyolo.graph.onnx_file import read_onnx
+from edgeyolo.pipeline.graph_for import Wanted, cache_bytes, checked_scales, graph_for, scales_path
 from edgeyolo.runtime import Engine, open_engine
-from edgeyolo.scales import Scales, read_scales
-from edgeyolo.sidecar import EngineInfo
-from edgeyolo.spec import ModelSpec, Precision
+from edgeyolo.sidecar import Backend, EngineInfo
+from edgeyolo.spec import Precision
 
 __all__ = ["BuildConfig", "Speed", "build_engine", "measure"]
 
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 50
 _BUDGET_S = 3.0
 _EQUAL = 1.05  # below this ratio two medians of a busy machine say nothing
-SCALES_NAME, MANIFEST_NAME = "scales.json", "manifest.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +43,11 @@ class BuildConfig:
         backend: Who runs it.
         precision: What it computes in.
         calibration: What ``edgeyolo calibrate`` wrote: its folder, or the scales file in it.
+        implicit: Give the scales to TensorRT's calibrator and not into the graph (TensorRT up to 10, DLA).
+        calibrate_on_device: Pictures for TensorRT's own calibrator, as ``edgeyolo calibrate`` takes them.
+        limit: Most pictures for that.
+        tensorrt: What else only TensorRT has.
+        words: Options as they were given on a command line, for the command that the sidecar keeps.
     """
 
     model: Path
@@ -52,13 +55,34 @@ class BuildConfig:
     backend: BackendChoice = "auto"
     precision: Precision = "fp32"
     calibration: Path | None = None
+    implicit: bool = False
+    calibrate_on_device: str | None = None
+    limit: int | None = None
+    tensorrt: TensorRTOptions = field(default_factory=TensorRTOptions)
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.calibration is not None and self.precision != "int8":
-            raise ConfigError(
-                f"--calibration goes with --precision int8, --precision {self.precision} found",
-                hint="add --precision int8, or leave --calibration out",
-            )
+        for option, value in (
+            ("--calibration", self.calibration),
+            ("--calibrate-on-device", self.calibrate_on_device),
+        ):
+            if value is not None and self.precision != "int8":
+                raise ConfigError(
+                    f"{option} goes with --precision int8, --precision {self.precision} found",
+                    hint=f"add --precision int8, or leave {option} out",
+                )
+        if self.calibration is not None and self.calibrate_on_device is not None:
+            raise ConfigError("--calibration has scales, --calibrate-on-device finds them: one of the two")
+        if self.implicit and self.calibration is None:
+            raise ConfigError("--implicit goes with --calibration DIR, whose scales it gives to TensorRT")
+
+    def command(self, backend: Backend) -> str:
+        """Give the command that builds the same engine again."""
+        words = ["edgeyolo", "build", str(self.model), "-o", str(self.output), "--backend", backend]
+        words += ["--precision", self.precision]
+        if self.calibration is not None:
+            words += ["--calibration", str(self.calibration)]
+        return shlex.join([*words, *self.words])
 
 
 @dataclass(frozen=True)
@@ -97,26 +121,28 @@ def build_engine(config: BuildConfig, *, report: Callable[[str], None] | None = 
         EdgeYoloError: As `edgeyolo.build.build`.
     """
     say = report or (lambda _: None)
-    if config.calibration is None:
-        return build(
-            config.model, config.output, backend=config.backend, precision=config.precision, report=report
-        )
-    scales_path = _scales_path(config.calibration)
     backend, _ = choose_backend(config.backend)
-    with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder:
-        graph = Path(folder, "int8.onnx")
-        _write_int8(config.model, scales_path, graph, target=backend)
-        words = ["edgeyolo", "build", str(config.model), "-o", str(config.output), "--backend", backend]
-        words += ["--precision", "int8", "--calibration", str(config.calibration)]
-        info = build(
-            graph,
-            config.output,
-            backend=config.backend,
-            precision="int8",
-            made_from={"onnx": sha256_of(config.model), "scales": sha256_of(scales_path)},
-            command=shlex.join(words),
-            report=report,
+    scales = None if config.calibration is None else scales_path(config.calibration)
+    implicit = config.implicit or config.calibrate_on_device is not None
+    if implicit and backend == "onnxruntime":
+        raise ConfigError(
+            "--implicit and --calibrate-on-device are TensorRT's, ONNX Runtime is the backend",
+            hint="--calibration DIR alone, or --backend tensorrt",
         )
+    if not config.model.is_file() or (scales is None and backend == "onnxruntime"):
+        return _built(config, backend, config.model, None, config.tensorrt, say)
+    wanted = Wanted(
+        backend=backend, precision=config.precision, typed=_typed(backend, implicit), implicit=implicit
+    )
+    with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder, _options(config, scales) as options:
+        graph = graph_for(config.model, wanted, scales, Path(folder))
+        for note in graph.notes:
+            say(note)
+        if backend == "tensorrt":
+            options = dataclasses.replace(options, decode=graph.decode)
+        info = _built(config, backend, graph.path, graph.made_from, options, say)
+        if backend == "tensorrt" or scales is None:
+            return info
         fp32 = Path(folder, "fp32.engine")
         build(config.model, fp32, backend=backend, precision="fp32")
         speed = measure(config.output, fp32)
@@ -126,37 +152,47 @@ def build_engine(config: BuildConfig, *, report: Callable[[str], None] | None = 
     return info
 
 
-def _scales_path(calibration: Path) -> Path:
-    path = calibration / SCALES_NAME if calibration.is_dir() else calibration
-    if not path.is_file():
-        raise CalibrationError(
-            f"{calibration}: a folder with {SCALES_NAME}, or such a file, expected",
-            hint=f"edgeyolo calibrate MODEL.onnx IMAGES -o {calibration}",
-        )
-    return path
+def _built(
+    config: BuildConfig,
+    backend: Backend,
+    graph: Path,
+    made_from: dict[str, str] | None,
+    options: TensorRTOptions,
+    say: Callable[[str], None],
+) -> EngineInfo:
+    return build(
+        graph,
+        config.output,
+        backend=config.backend,
+        precision=config.precision,
+        made_from=made_from,
+        command=config.command(backend),
+        tensorrt=options,
+        report=say,
+    )
 
 
-def _write_int8(model_path: Path, scales_path: Path, output: Path, *, target: str) -> None:
-    model = read_onnx(model_path)
-    scales = read_scales(scales_path)
-    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props})
-    scales.check(model_sha256=sha256_of(model_path), preprocess=spec.preprocess if spec else None)
-    _check_manifest(scales, scales_path.with_name(MANIFEST_NAME))
-    write_onnx(int8_model(model, scales, "onnxruntime" if target == "onnxruntime" else "tensorrt"), output)
+def _typed(backend: Backend, implicit: bool) -> bool:
+    if backend != "tensorrt":
+        return False
+    from edgeyolo.build.tensorrt_builder import tensorrt_version
+
+    return strongly_typed(tensorrt_version(), implicit=implicit)
 
 
-def _check_manifest(scales: Scales, manifest: Path) -> None:
-    """Refuse scales beside a manifest that is not theirs: two calibrations were mixed in one folder."""
-    expected = scales.provenance.manifest_sha256
-    if not expected or not manifest.is_file():
-        return
-    found = sha256_of(manifest)
-    if found != expected:
-        raise StaleScalesError(
-            f"{manifest}: these scales were made from another manifest: manifest_sha256 {expected[:12]}… "
-            f"expected, {found[:12]}… found",
-            hint="calibrate again, or keep scales.json apart from the other manifest",
-        )
+@contextlib.contextmanager
+def _options(config: BuildConfig, scales: Path | None) -> Iterator[TensorRTOptions]:
+    """Give the options with what implicit INT8 needs: a cache of our scales, or pictures on the device."""
+    if config.implicit and scales is not None:
+        found = checked_scales(config.model, read_onnx(config.model), scales)
+        yield dataclasses.replace(config.tensorrt, implicit_cache=lambda number: cache_bytes(found, number))
+    elif config.calibrate_on_device is not None:
+        from edgeyolo.pipeline.device_feed import device_feed
+
+        with device_feed(config.model, config.calibrate_on_device, config.limit) as feed:
+            yield dataclasses.replace(config.tensorrt, device_feed=feed)
+    else:
+        yield config.tensorrt
 
 
 def measure(int8: Path, fp32: Path) -> Speed:

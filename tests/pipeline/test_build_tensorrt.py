@@ -1,0 +1,222 @@
+"""``edgeyolo build --backend tensorrt`` from a model and its scales: the right graph for every generation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edgeyolo.build import Batches, TensorRTOptions, tensorrt_builder
+from edgeyolo.errors import ConfigError, PrecisionError, StaleScalesError
+from edgeyolo.files import sha256_of
+from edgeyolo.gpu import Gpu
+from edgeyolo.machine import version_tuple
+from edgeyolo.pipeline.build import BuildConfig, build_engine
+from edgeyolo.pipeline.trtexec import write_trtexec_folder
+from edgeyolo.qdq import GraphView, quant_plan
+from edgeyolo.scales import Provenance, Scales, TensorScale, preprocess_sha256
+from edgeyolo.sidecar import read_sidecar
+from edgeyolo.spec import ModelSpec
+from tests.command import edgeyolo
+from tests.sim.tensorrt.fixtures import tensorrt
+from tests.small_nets import converted
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+__all__ = ["tensorrt"]
+
+ORIN = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt_builder, "find_gpu", lambda: (ORIN, "Orin answers"))
+
+
+def calibrated(model: Path, folder: Path) -> Path:
+    """Write scales of a model, each tensor's amax 4."""
+    graph = onnx.load(model)
+    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in graph.metadata_props})
+    assert spec is not None
+    groups = quant_plan(GraphView(graph)).groups
+    tensors = {name: TensorScale(amax=4.0, method="largest") for group in groups for name in group}
+    origin = Provenance(
+        model_sha256=sha256_of(model), preprocess_sha256=preprocess_sha256(spec.preprocess),
+        manifest_sha256="", images=1, method="",
+    )  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    Scales(provenance=origin, tensors=tensors).write(folder / "scales.json")
+    return folder
+
+
+def built(tmp_path: Path, **options: Any) -> Any:
+    config = BuildConfig(
+        model=tmp_path / "m.onnx", output=tmp_path / "m.engine", backend="tensorrt", **options
+    )
+    build_engine(config)
+    return read_sidecar(tmp_path / "m.engine")
+
+
+def typed(trt: ModuleType) -> bool:
+    return version_tuple(trt.__version__) >= (10, 12)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_precision_on_every_generation(tensorrt: ModuleType, tmp_path: Path, precision: Any) -> None:
+    model = converted(tmp_path, "yolo")
+    scales = calibrated(model, tmp_path / "scales") if precision == "int8" else None
+    info = built(tmp_path, precision=precision, calibration=scales)
+    assert info.precision == precision
+    assert info.made_from["onnx"] == sha256_of(model)
+    assert ("scales" in info.made_from) == (precision == "int8")
+    assert f"--precision {precision}" in info.command
+    kinds = set(info.extra["precision_by_layer"].values())
+    assert any({"fp32": "fp32", "fp16": "fp16", "int8": "int8"}[precision] in kind for kind in kinds)
+    if precision == "int8":
+        assert str(scales) in info.command
+    assert info.extra["strongly_typed"] == typed(tensorrt)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("tensorrt", ["8.6", "10.3"], indirect=True)
+def test_implicit(tensorrt: ModuleType, tmp_path: Path) -> None:
+    model = converted(tmp_path, "yolo")
+    info = built(tmp_path, precision="int8", calibration=calibrated(model, tmp_path / "s"), implicit=True)
+    scales = tensorrt.__simulation__.builds[-1]["scales"]
+    assert scales["images"] == pytest.approx(4 / 127)
+    assert info.made_from.keys() == {"onnx", "scales"}
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("tensorrt", ["10.3"], indirect=True)
+def test_scales_of_another_model(tensorrt: ModuleType, tmp_path: Path) -> None:
+    scales = calibrated(converted(tmp_path, "region"), tmp_path / "s")
+    converted(tmp_path, "yolo")
+    for implicit in (False, True):
+        with pytest.raises(StaleScalesError):
+            built(tmp_path, precision="int8", calibration=scales, implicit=implicit)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("tensorrt", ["10.13"], indirect=True)
+def test_int8_without_scales(tensorrt: ModuleType, tmp_path: Path) -> None:
+    converted(tmp_path, "yolo")
+    with pytest.raises(PrecisionError, match=r"m\.onnx: int8 was asked for"):
+        built(tmp_path, precision="int8")
+
+
+def test_options_that_do_not_go_together(tmp_path: Path) -> None:
+    model = converted(tmp_path, "yolo")
+    scales = calibrated(model, tmp_path / "s")
+    for wrong in (
+        {"precision": "fp16", "calibration": scales},
+        {"precision": "int8", "implicit": True},
+        {"precision": "int8", "calibration": scales, "calibrate_on_device": "images"},
+        {"precision": "fp32", "calibrate_on_device": "images"},
+    ):
+        with pytest.raises(ConfigError):
+            BuildConfig(model=model, output=tmp_path / "m.engine", **wrong)  # type: ignore[arg-type]
+    options: Any = {"precision": "int8", "calibration": scales, "implicit": True}
+    config = BuildConfig(model=model, output=tmp_path / "m.engine", backend="onnxruntime", **options)
+    with pytest.raises(ConfigError, match="ONNX Runtime is the backend"):
+        build_engine(config)
+
+
+# ---- trtexec ----
+
+
+def folder_for(tmp_path: Path, version: str, **options: Any) -> tuple[Path, list[str]]:
+    config = BuildConfig(model=tmp_path / "m.onnx", output=tmp_path / "board", **options)
+    made = write_trtexec_folder(config, version)
+    assert set(made.files) == {path.name for path in (tmp_path / "board").iterdir()}
+    return tmp_path / "board", made.command.split()
+
+
+# What each release's trtexec knows: 8.2 has no pools, 8.6 renamed --buildOnly, 11 has no precision flags.
+@pytest.mark.parametrize(
+    ("version", "present", "absent"),
+    [
+        ("8.2", {"--fp16", "--workspace=512", "--buildOnly"}, {"--stronglyTyped", "--skipInference"}),
+        ("8.5", {"--fp16", "--memPoolSize=workspace:512", "--buildOnly"}, {"--workspace=512"}),
+        ("8.6", {"--fp16", "--memPoolSize=workspace:512", "--skipInference"}, {"--buildOnly"}),
+        ("10.3", {"--fp16", "--precisionConstraints=obey"}, {"--stronglyTyped"}),
+        ("10.13", {"--stronglyTyped"}, {"--fp16", "--precisionConstraints=obey"}),
+        ("11.4", {"--skipInference"}, {"--fp16", "--stronglyTyped", "--buildOnly"}),
+    ],
+)
+def test_the_command_line_of_each_release(
+    version: str, present: set[str], absent: set[str], tmp_path: Path
+) -> None:
+    converted(tmp_path, "yolo")
+    folder, words = folder_for(
+        tmp_path, version, precision="fp16", tensorrt=TensorRTOptions(workspace_mib=512)
+    )
+    assert present <= set(words)
+    assert not absent & set(words)
+    script = (folder / "build.sh").read_text()
+    assert " ".join(words) in script
+    types = {tensor.data_type for tensor in onnx.load(folder / "model.onnx").graph.initializer}
+    assert (onnx.TensorProto.FLOAT16 in types) == (version in ("10.13", "11.4"))
+
+
+@pytest.mark.parametrize(
+    ("version", "header"),
+    [("8.2", "TRT-8201"), ("8.5", "TRT-8502"), ("10.3", "TRT-100300"), ("10.7.1", "TRT-100701")],
+)
+def test_the_cache_has_the_boards_version(version: str, header: str, tmp_path: Path) -> None:
+    scales = calibrated(converted(tmp_path, "yolo"), tmp_path / "s")
+    folder, words = folder_for(tmp_path, version, precision="int8", calibration=scales, implicit=True)
+    lines = (folder / "calibration.cache").read_text().splitlines()
+    assert lines[0] == f"{header}-EntropyCalibration2"
+    assert any(line.startswith("images: ") for line in lines)
+    assert {"--int8", "--fp16", "--calib=calibration.cache"} <= set(words)
+    assert not any(node.op_type == "QuantizeLinear" for node in onnx.load(folder / "model.onnx").graph.node)
+
+
+def test_int8_by_nodes_and_a_dynamic_batch(tmp_path: Path) -> None:
+    scales = calibrated(converted(tmp_path, "yolo", "--batch", "dynamic"), tmp_path / "s")
+    folder, words = folder_for(
+        tmp_path,
+        "8.5",
+        precision="int8",
+        calibration=scales,
+        tensorrt=TensorRTOptions(batches=Batches(1, 2, 4)),
+    )
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(folder / "model.onnx").graph.node)
+    assert "--optShapes=images:2x3x64x64" in words
+    assert "--calib=calibration.cache" not in words
+    described = json.loads((folder / "model.engine.json").read_text())
+    assert described["versions"]["tensorrt"] == "8.5.2"
+    assert described["made_from"].keys() == {"onnx", "scales"}
+
+
+def test_what_a_release_does_not_have_is_refused(tmp_path: Path) -> None:
+    scales = calibrated(converted(tmp_path, "yolo"), tmp_path / "s")
+    for version, options in {
+        "7.1": {}, "8": {}, "new": {},
+        "8.5": {"tensorrt": TensorRTOptions(optimization_level=5)},
+        "8.2": {"tensorrt": TensorRTOptions(version_compatible=True)},
+        "8.6": {"backend": "onnxruntime"},
+        "10.3": {"precision": "int8", "calibrate_on_device": "images"},
+    }.items():  # fmt: skip
+        with pytest.raises(ConfigError):
+            folder_for(tmp_path, version, **options)
+    with pytest.raises(PrecisionError):
+        folder_for(tmp_path, "11.0", precision="int8", calibration=scales, implicit=True)
+    assert not (tmp_path / "board").exists()
+
+
+def test_trtexec_from_the_command_line(tmp_path: Path) -> None:
+    model = converted(tmp_path, "yolo")
+    done = edgeyolo("build", model, "--trtexec", "8.2", "--precision", "fp16", "-o", tmp_path / "nano")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(
+        "trtexec --onnx=model.onnx --saveEngine=model.engine --fp16"
+    )
+    done = edgeyolo("build", model, "--trtexec", "x", "-o", tmp_path / "none")
+    assert done.returncode == 2
+    assert "TensorRT version expected" in done.stderr
