@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["int8_layers", "int8_model", "scale_name"]
+__all__ = ["int8_layers", "int8_model", "scale_name", "weight_scale"]
 
 _KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
 _FIRST_PER_AXIS_OPSET = 13  # QuantizeLinear-13 brought `axis`
