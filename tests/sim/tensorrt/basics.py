@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,7 +38,7 @@ class ILogger:
 
 
 class Logger:
-    """Prints to stderr what is at least as bad as `min_severity`; a subclass's `log` is never called."""
+    """Prints to stdout what is at least as bad as `min_severity`; a subclass's `log` is never called."""
 
     _simulation: Any
 
@@ -55,7 +55,8 @@ class Logger:
 
     def log(self, severity: Any, msg: str) -> None:
         if int(severity) <= int(self._min_severity):
-            print(f"[TRT] [{severity.name[0]}] {msg}", file=sys.stderr)
+            stamp = time.strftime("%m/%d/%Y-%H:%M:%S")
+            print(f"[{stamp}] [TRT] [{'FEWIV'[int(severity)]}] {msg}", flush=True)
 
 
 class Dims:

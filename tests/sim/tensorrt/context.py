@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from tests.sim.tensorrt.basics import numpy_dtype
-from tests.sim.tensorrt.pybind import call_back
+from tests.sim.tensorrt.pybind import NotSimulatedError, call_back
 from tests.sim.tensorrt.runtime import static_shape
 
 __all__ = ["ExecutionContext"]
@@ -47,7 +47,8 @@ class ExecutionContext:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._resolved: dict[tuple[Any, ...], dict[str, tuple[int, ...]]] = {}
         self._allocators: dict[str, Any] = {}
-        self._profile = 0
+        self._profile = self._engine_._first_free_profile()
+        self._warm: set[tuple[Any, ...]] = set()  # shapes it has run with outside a capture
         self._profiler: Any = None
         self._emits = True
         self._ran = False
@@ -57,6 +58,8 @@ class ExecutionContext:
         self._debug_sync = False
 
     def __del__(self) -> None:
+        if self.__dict__.get("_profile", -1) >= 0:
+            self._engine_._profile_users[self._profile] -= 1
         if self.__dict__.get("_pending"):
             self._simulation.misuse.append("an execution context was destroyed with work in flight")
         if scratch := self.__dict__.pop("_scratch", 0):
@@ -103,6 +106,14 @@ class ExecutionContext:
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
         if not 0 <= profile_index < len(self._engine_._profiles):
             return self._refuse("setOptimizationProfileAsync", f"the engine has no profile {profile_index}")
+        if profile_index != self._profile and not self._engine_._take_profile(profile_index):
+            text = (
+                f"Profile {profile_index} has been chosen for another IExecutionContext. Use another "
+                "profileIndex or destroy the IExecutionContext that use this profile."
+            )
+            return self._refuse("setOptimizationProfileAsync", text)
+        if self._profile not in (profile_index, -1):
+            self._engine_._profile_users[self._profile] -= 1
         self._profile = profile_index
         self._shapes.clear()
         return True
@@ -112,6 +123,10 @@ class ExecutionContext:
             return self._refuse(
                 "setInputShape",
                 f"Given invalid tensor name: {name}. Get valid tensor names with getIOTensorName()",
+            )
+        if self._profile < 0:
+            return self._refuse(
+                "setInputShape", "Error Code 3: API Usage Error (no optimization profile is set)"
             )
         lower, _, upper = self._engine_._range(name, self._profile)
         wanted = tuple(shape)
@@ -140,6 +155,8 @@ class ExecutionContext:
     def get_max_output_size(self, name: str) -> int:
         upper = {n: self._engine_._range(n, self._profile)[2] for n in self._engine_._inputs}
         shape = self._resolve(upper)[name]
+        if _UNKNOWN in shape:
+            raise NotSimulatedError(f"the upper bound of {name}, whose shape depends on the data")
         return int(np.prod(shape)) * numpy_dtype(self._engine_._dtypes[name]).itemsize
 
     def infer_shapes(self) -> list[str]:
@@ -155,8 +172,8 @@ class ExecutionContext:
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name in self._engine_._inputs:
-            return self._shapes.get(name, static_shape(self._engine_._inputs[name]))
-        shape = static_shape(self._engine_._outputs[name])
+            return self._shapes.get(name, self._engine_._static[name])
+        shape = self._engine_._static[name]
         if _UNKNOWN not in shape or ExecutionContext.infer_shapes(self):
             return shape
         return self._resolve({n: self._shape(n) for n in self._engine_._inputs})[name]
@@ -286,8 +303,12 @@ class ExecutionContext:
         work, device = self._work(), self._simulation.device
         if work is None:
             return False
+        shapes = tuple(work[1].items())
         if not device.capturing(stream):
             self._pending.append(stream)
+            self._warm.add(shapes)
+        elif shapes not in self._warm:  # the first run of a shape may do what cannot be captured
+            self._simulation.misuse.append("a capture before the first run with these shapes")
         if not device.enqueue(stream, "tensorrt", self._later(stream, *work)):
             self._pending = [other for other in self._pending if other != stream]
             return self._refuse("enqueueV3", "Error Code 1: Cuda Runtime (the stream takes no work)")
@@ -337,8 +358,8 @@ class ExecutionContext:
         names = list(engine._outputs)
         for name, result in zip(names, engine._session.run(names, feeds), strict=True):
             address = addresses.get(name, 0)
-            if (allocator := self._allocators.get(name)) is not None:
-                address = self._allocate(allocator, name, result, address)
+            if self._allocators.get(name) is not None:
+                address = self._allocate(name, result, address, stream)
             self._array(name, address, result.shape)[...] = result
 
     def _array(self, name: str, address: int, shape: tuple[int, ...]) -> Any:
@@ -346,10 +367,14 @@ class ExecutionContext:
         size = int(np.prod(shape)) * dtype.itemsize
         return self._simulation.device.view(self._context, address, size).view(dtype).reshape(shape)
 
-    def _allocate(self, allocator: Any, name: str, result: Any, address: int) -> int:
+    def _allocate(self, name: str, result: Any, address: int, stream: int) -> int:
+        allocator = self._allocators[name]
         swallowed = self._simulation.swallowed
-        arguments = (name, address, result.nbytes, _ALIGNMENT)
-        given = call_back(allocator, "reallocate_output", *arguments, otherwise=0, swallowed=swallowed)
+        arguments: tuple[Any, ...] = (name, address, result.nbytes, _ALIGNMENT)
+        method = "reallocate_output"
+        if self._simulation.version >= (10,) and hasattr(allocator, "reallocate_output_async"):
+            method, arguments = "reallocate_output_async", (*arguments, stream)
+        given = call_back(allocator, method, *arguments, otherwise=0, swallowed=swallowed)
         dims = self._simulation.module.Dims(result.shape)
         call_back(allocator, "notify_shape", name, dims, otherwise=None, swallowed=swallowed)
         return int(given or 0)

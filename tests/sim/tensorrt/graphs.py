@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["conv", "int64_output", "quantized", "save_external", "with_node"]
+__all__ = ["conv", "int64_output", "nonzero", "quantized", "save_external", "with_node"]
 
 _WEIGHTS = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32) * 0.1
 SHAPE = (3, 8, 8)
@@ -79,6 +79,13 @@ def int64_output() -> onnx.ModelProto:
     ]
     model = _model(nodes, {}, 1, TensorProto.FLOAT)
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.INT64, [1, 1, 1, 1]))
+    return model
+
+
+def nonzero() -> onnx.ModelProto:
+    """Give the places of what is not 0, whose number depends on the data."""
+    model = _model([helper.make_node("NonZero", ["x"], ["y"], "places")], {}, 1, TensorProto.FLOAT)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.INT64, [4, "count"]))
     return model
 
 

@@ -107,7 +107,8 @@ class CudaEngine:
             for name, value in self._tensors.items()
         }
         self._profiles = self._plan.facts["profiles"] or [{}]
-        self._error_recorder = None
+        self._static = {name: static_shape(value) for name, value in self._tensors.items()}
+        self._profile_users = [0] * len(self._profiles)
 
     # ---- tensors by name -----------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class CudaEngine:
         if name not in self._tensors:
             self._refuse("getTensorShape", f"invalid tensor name {name}")
             return self._simulation.module.Dims([])
-        return self._simulation.module.Dims(static_shape(self._tensors[name]))
+        return self._simulation.module.Dims(self._static[name])
 
     def get_tensor_location(self, name: str) -> Any:
         return self._simulation.module.TensorLocation.DEVICE
@@ -165,10 +166,22 @@ class CudaEngine:
 
     def _range(self, name: str, profile: int) -> list[tuple[int, ...]]:
         given = self._profiles[profile].get(name)
-        return [tuple(shape) for shape in given] if given else [static_shape(self._tensors[name])] * 3
+        return [tuple(shape) for shape in given] if given else [self._static[name]] * 3
 
     def is_shape_inference_io(self, name: str) -> bool:
         return False
+
+    def _take_profile(self, index: int) -> bool:
+        """Give a profile to a context: before 10 one of dynamic shapes serves one context at a time."""
+        dynamic = any(-1 in self._static[name] for name in self._inputs)
+        if self._simulation.version < (10,) and dynamic and self._profile_users[index]:
+            return False
+        self._profile_users[index] += 1
+        return True
+
+    def _first_free_profile(self) -> int:
+        """Give profile 0 to the first context; a later one has none where profiles are not shared."""
+        return 0 if self._take_profile(0) else -1
 
     # ---- bindings by index (8.6) ---------------------------------------------------------------------------
 
@@ -209,8 +222,7 @@ class CudaEngine:
         return self._named(name if index is None else index) in self._inputs
 
     def get_binding_shape(self, index: Any = None, name: str | None = None) -> Any:
-        value = self._tensors[self._named(name if index is None else index)]
-        return self._simulation.module.Dims(static_shape(value))
+        return self._simulation.module.Dims(self._static[self._named(name if index is None else index)])
 
     def get_binding_dtype(self, index: Any = None, name: str | None = None) -> Any:
         return self._dtypes[self._named(name if index is None else index)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from types import ModuleType
@@ -128,10 +129,9 @@ def test_int64_comes_out_as_the_release_has_it(loop: Any, tensorrt: ModuleType) 
 @LAZY
 @ONE
 def test_a_captured_graph_runs_again_and_again(loop: Any, cuda: Simulator) -> None:
-    import ctypes
-
     model = graphs.conv()
     running = loop(model)
+    running.run(X)
     library, stream = cuda.library, ctypes.c_void_p(running.stream.handle)
     graph, launchable = ctypes.c_void_p(), ctypes.c_void_p()
     assert library.cuStreamBeginCapture_v2(stream, 2) == 0
@@ -145,6 +145,22 @@ def test_a_captured_graph_runs_again_and_again(loop: Any, cuda: Simulator) -> No
         np.testing.assert_allclose(running.host["y"], _expected(model, x), atol=1e-6)
     assert library.cuGraphExecDestroy(launchable) == 0
     assert library.cuGraphDestroy(graph) == 0
+
+
+@LAZY
+@pytest.mark.parametrize("tensorrt", ["8.6", "10.3"], indirect=True)
+def test_before_ten_a_profile_serves_one_context(loop: Any, tensorrt: ModuleType, errors: Any) -> None:
+    shared = tensorrt.__version__.startswith("10")
+    first = loop(graphs.conv("N"), batch=2).context
+    second = first.engine.create_execution_context()
+    assert second.active_optimization_profile == (0 if shared else -1)
+    assert second.set_input_shape("x", (1, 3, 8, 8)) == shared
+    assert second.set_optimization_profile_async(0, 0) == shared
+    assert ("has been chosen for another IExecutionContext" in errors()) != shared
+    del first
+    gc.collect()
+    assert second.set_optimization_profile_async(0, 0)
+    assert second.set_input_shape("x", (1, 3, 8, 8))
 
 
 # ---- mistakes ----------------------------------------------------------------------------------------------
@@ -210,6 +226,18 @@ def test_the_default_stream_is_warned_of(loop: Any, tensorrt: ModuleType) -> Non
     running.drv.Context.synchronize()
     told = [text for severity, text in tensorrt.__simulation__.messages if severity == "WARNING"]
     assert any(text.startswith("Using default stream") for text in told)
+
+
+@LAZY
+@ONE
+def test_a_capture_before_the_first_run_is_misuse(loop: Any, tensorrt: ModuleType, cuda: Simulator) -> None:
+    running = loop(graphs.conv())
+    stream, graph = ctypes.c_void_p(running.stream.handle), ctypes.c_void_p()
+    assert cuda.library.cuStreamBeginCapture_v2(stream, 2) == 0
+    assert running.context.execute_async_v3(running.stream.handle)
+    assert cuda.library.cuStreamEndCapture(stream, ctypes.byref(graph)) == 0
+    assert cuda.library.cuGraphDestroy(graph) == 0
+    assert tensorrt.__simulation__.misuse.pop() == "a capture before the first run with these shapes"
 
 
 @LAZY

@@ -139,3 +139,35 @@ def test_no_memory_for_a_context(tensorrt: ModuleType, built: Any, load: Any, er
     del first
     gc.collect()
     assert engine.create_execution_context() is not None
+
+
+def test_an_output_of_unknown_size_goes_through_an_allocator(
+    tensorrt: ModuleType, built: Any, load: Any
+) -> None:
+    device = tensorrt.__simulation__.device
+
+    class Allocator(tensorrt.IOutputAllocator):
+        def __init__(self) -> None:
+            tensorrt.IOutputAllocator.__init__(self)
+            self.shape: tuple[int, ...] = ()
+
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            self.address = device.allocate(size)
+            return int(self.address)
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            self.shape = tuple(shape)
+
+    context = load(built(graphs.nonzero())).create_execution_context()
+    source, allocator = device.allocate(4 * 192), Allocator()
+    device.view(1, source, 4 * 192).view(np.float32)[:] = np.eye(192, dtype=np.float32)[7]
+    assert context.set_tensor_address("x", source)
+    assert context.get_tensor_shape("y") == (4, -1)
+    assert not context.execute_async_v3(1)
+    assert context.set_output_allocator("y", allocator)
+    assert context.execute_async_v3(1)
+    assert device.synchronize(1)
+    assert allocator.shape == (4, 1)
+    dtype = tensorrt.nptype(load(built(graphs.nonzero())).get_tensor_dtype("y"))
+    places = device.view(1, allocator.address, 4 * np.dtype(dtype).itemsize).view(dtype)
+    assert places.tolist() == [0, 0, 0, 7]
