@@ -89,8 +89,7 @@ def build(  # noqa: PLR0913 - options of a command
     ] = None,
 ) -> None:
     """Build an engine and its sidecar, and prove that it loads here."""
-    from edgeyolo.build import Batches, TensorRTOptions
-    from edgeyolo.pipeline.build import BuildConfig, build_engine
+    from edgeyolo.pipeline.build import Batches, BuildConfig, TensorRTOptions, build_engine
     from edgeyolo.pipeline.trtexec import write_trtexec_folder
 
     options = TensorRTOptions(

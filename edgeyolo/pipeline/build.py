@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from edgeyolo.build import BackendChoice, TensorRTOptions, build, choose_backend
+from edgeyolo.build import BackendChoice, Batches, TensorRTOptions, build, choose_backend
 from edgeyolo.build.trt_options import strongly_typed
 from edgeyolo.errors import ConfigError
 from edgeyolo.graph.onnx_file import read_onnx
@@ -26,7 +26,8 @@ from edgeyolo.runtime import Engine, open_engine
 from edgeyolo.sidecar import Backend, EngineInfo
 from edgeyolo.spec import Precision
 
-__all__ = ["BuildConfig", "Speed", "build_engine", "measure"]
+# Batches and TensorRTOptions belong to a BuildConfig: who makes one finds them here.
+__all__ = ["Batches", "BuildConfig", "Speed", "TensorRTOptions", "build_engine", "measure"]
 
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 50
 _BUDGET_S = 3.0

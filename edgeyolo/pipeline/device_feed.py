@@ -85,6 +85,7 @@ def device_feed(model: Path, images: str, limit: int | None) -> Iterator[Picture
     device = Device(str(model))
     try:
         feed = Feed(manifest, spec.preprocess, spec.input_wh, batch=batch)
-        yield PictureFeed(device, feed, (channels, height, width))
+        with device:  # the builder shall work in the context that the pictures lie in
+            yield PictureFeed(device, feed, (channels, height, width))
     finally:
         device.close()
