@@ -21,6 +21,7 @@ from edgeyolo.cli import (
     compare,
     convert,
     demo,
+    doctor,
     evaluate,
     fetch,
     inspect,
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 # In the order of the road, which is that of `edgeyolo --help`.
 _ROAD = (
-    demo, fetch, convert, simplify, calibrate, check, build, run, evaluate, compare, bench, inspect,
+    demo, doctor, fetch, convert, simplify, calibrate, check, build, run, evaluate, compare, bench, inspect,
 )  # fmt: skip
 for _command in _ROAD:
     _command.register(app)
