@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.parts import PROJECT
 
-__all__ = ["BuildError", "build", "driver_library", "missing", "pycuda_folder"]
+__all__ = ["BuildError", "MissingToolError", "build", "driver_library", "missing", "pycuda_folder"]
 
 SOURCE = Path(__file__).resolve().parent / "driver"
 CACHE = PROJECT / ".sim"
@@ -51,20 +51,27 @@ CXXFLAGS = ["-O1", "-g0", "-w"]
 
 
 class BuildError(RuntimeError):
-    """The driver or pycuda does not build here; the message ends with what the tools said."""
+    """The driver or pycuda does not build; the message ends with what the tools said."""
+
+
+class MissingToolError(BuildError):
+    """This machine lacks what a build needs; the message names the package."""
 
 
 def missing() -> str | None:
     """Say why the simulated driver cannot be used, None where it can.
 
     A driver that is older than its source is built again; pycuda takes a minute, so it waits to be asked for.
+
+    Raises:
+        BuildError: The driver's source does not compile, which is no reason to skip a test.
     """
     if not pycuda_folder().is_dir():
         return f"pycuda is not built on the simulated driver for {sys.implementation.cache_tag}: make sim"
     try:
         driver_library()
-    except BuildError as exc:
-        return f"the simulated CUDA driver does not build: {exc}"
+    except MissingToolError as exc:
+        return str(exc)
     return None
 
 
@@ -100,7 +107,7 @@ def driver_library() -> Path:
 
 def _build_driver(folder: Path) -> None:
     if shutil.which("g++") is None:
-        raise BuildError("no g++ on the PATH: apt-get install g++")
+        raise MissingToolError("no g++ on the PATH: apt-get install g++")
     library = folder / "libcuda.so.1"
     _run([
         "g++", *GCC_FLAGS, *(f"-I{path}" for path in _include()), *map(str, sorted(SOURCE.glob("*.cpp"))),
@@ -111,7 +118,7 @@ def _build_driver(folder: Path) -> None:
 
 def _build_pycuda(folder: Path) -> None:
     if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
-        raise BuildError("no Python.h for this Python: apt-get install python3-dev")
+        raise MissingToolError("no Python.h for this Python: apt-get install python3-dev")
     with tempfile.TemporaryDirectory() as home:
         settings = PYCUDA_SETTINGS.format(
             include=[str(path) for path in _include()], library=[str(driver_library().parent)]

@@ -30,7 +30,7 @@ def _built(cache: Path) -> list[str]:
 
 def test_without_gpp_it_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cache))
-    with pytest.raises(build.BuildError, match=r"no g\+\+ on the PATH: apt-get install g\+\+"):
+    with pytest.raises(build.MissingToolError, match=r"no g\+\+ on the PATH: apt-get install g\+\+"):
         build.driver_library()
     assert not _built(cache)
 
@@ -38,7 +38,9 @@ def test_without_gpp_it_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_without_pythons_headers_it_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "driver_library", lambda: cache / "libcuda.so.1")
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(cache)})
-    with pytest.raises(build.BuildError, match=r"no Python\.h for this Python: apt-get install python3-dev"):
+    with pytest.raises(
+        build.MissingToolError, match=r"no Python\.h for this Python: apt-get install python3-dev"
+    ):
         build.build()
     assert not _built(cache)
 

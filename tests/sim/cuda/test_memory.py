@@ -103,6 +103,16 @@ def test_a_copy_past_the_end_is_refused(cuda: Simulator, gpu: Any) -> None:
 
 
 @lazy
+def test_a_copy_past_the_end_of_pinned_memory_is_refused(cuda: Simulator, gpu: Any) -> None:
+    cuda.expect("out_of_bounds")
+    buffer, pinned = gpu.mem_alloc(64), gpu.pagelocked_empty(64, np.uint8)
+    address = ctypes.c_void_p(pinned.ctypes.data + 1)
+    size = ctypes.c_size_t(64)
+    assert cuda.library.cuMemcpyHtoD_v2(ctypes.c_uint64(int(buffer)), address, size) == 1
+    assert cuda.library.cuMemcpyDtoH_v2(address, ctypes.c_uint64(int(buffer)), size) == 1
+
+
+@lazy
 def test_freed_memory_is_known_as_such_for_ever(cuda: Simulator, gpu: Any) -> None:
     cuda.expect("bad_address", "bad_free")
     buffer = gpu.mem_alloc(64)

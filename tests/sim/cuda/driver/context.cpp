@@ -176,23 +176,6 @@ API cuCtxCreate(CUcontext* handle, unsigned, CUdevice device) {
   return CUDA_SUCCESS;
 }
 
-API cuCtxDestroy(CUcontext handle) {
-  ENTER(kInit);
-  Context* found;
-  if (CUresult code = find_context(handle, &found)) return code;
-  if (found->primary) return CUDA_ERROR_INVALID_CONTEXT;  // cuDevicePrimaryCtxRelease is its end
-  destroy(found, false, lock);
-  leave(found);
-  return CUDA_SUCCESS;
-}
-
-API cuCtxAttach(CUcontext* handle, unsigned) {
-  ENTER(kInit | kContext);
-  context->references++;
-  *handle = reinterpret_cast<CUcontext>(context);
-  return CUDA_SUCCESS;
-}
-
 API cuCtxDetach(CUcontext handle) {
   ENTER(kNothing);
   Context* found;
@@ -230,13 +213,6 @@ API cuDevicePrimaryCtxRelease(CUdevice device) {
   return CUDA_SUCCESS;
 }
 
-API cuDevicePrimaryCtxGetState(CUdevice device, unsigned* flags, int* active) {
-  ENTER(kInit);
-  *flags = 0;
-  *active = world().primary.count(device);
-  return CUDA_SUCCESS;
-}
-
 // ---- the stack of current contexts ------------------------------------------------------------------------
 
 API cuCtxPushCurrent(CUcontext handle) {
@@ -256,21 +232,9 @@ API cuCtxPopCurrent(CUcontext* handle) {
   return CUDA_SUCCESS;
 }
 
-API cuCtxGetCurrent(CUcontext* handle) {
-  ENTER(kInit);
-  *handle = reinterpret_cast<CUcontext>(context);
-  return CUDA_SUCCESS;
-}
-
 API cuCtxGetDevice(CUdevice* device) {
   ENTER(kInit | kContext);
   *device = context->device;
-  return CUDA_SUCCESS;
-}
-
-API cuCtxGetApiVersion(CUcontext, unsigned* version) {
-  ENTER(kInit);
-  *version = world().device.driver_version;
   return CUDA_SUCCESS;
 }
 

@@ -26,7 +26,10 @@ Side host_side(const void* bytes, size_t size) {
 }
 
 CUresult locate(Context* context, Side& side, size_t size) {
-  return side.on_device ? resolve(context, side.address, size, &side.owner, &side.bytes) : CUDA_SUCCESS;
+  if (side.on_device) return resolve(context, side.address, size, &side.owner, &side.bytes);
+  if (side.pageable() && find(world().by_host, side.bytes))
+    return refuse("out_of_bounds", side.bytes, size, "passes the end of its pinned allocation");
+  return CUDA_SUCCESS;
 }
 
 bool gone(const AllocationPtr& owner) { return owner && !owner->live; }

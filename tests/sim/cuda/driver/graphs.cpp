@@ -264,24 +264,10 @@ API cuGraphDestroy(CUgraph handle) {
   return CUDA_SUCCESS;
 }
 
-// CUDA 11.4 and later call this cuGraphInstantiate; older headers have the one below.
+// What cuda.h calls cuGraphInstantiate since CUDA 12.
 API cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsigned long long) {
   ENTER_AS("cuGraphInstantiate", kInit | kContext);
   return instantiate(context, exec, graph);
-}
-
-API cuGraphInstantiate_v2(CUgraphExec* exec, CUgraph graph, CUgraphNode*, char*, size_t) {
-  ENTER(kInit | kContext);
-  return instantiate(context, exec, graph);
-}
-
-API cuGraphUpload(CUgraphExec handle, CUstream stream_handle) {
-  ENTER(kInit | kContext);
-  Stream* stream;
-  if (CUresult code = find_stream(context, stream_handle, &stream)) return code;
-  if (CUresult code = known(context->graph_execs, reinterpret_cast<GraphExec*>(handle), "executable graph"))
-    return code;
-  return submit(stream, {"GraphUpload", [] { return CUDA_SUCCESS; }}, lock);
 }
 
 // "Each launch is ordered behind both any previous work in hStream and any previous launches of hGraphExec."

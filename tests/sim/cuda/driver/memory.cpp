@@ -1,4 +1,4 @@
-// Memory: device, pinned, mapped, registered, managed.
+// Memory: device, pinned, mapped, registered.
 //
 // A device address is a place in a reserved, inaccessible range: numpy or ctypes touching it gets SIGSEGV, as
 // on the board; it is handed out once, so a stale one is always known. The bytes are elsewhere, filled with
@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <initializer_list>
 
 #include "call.h"
 
@@ -58,8 +57,7 @@ bool map_bytes(Allocation& allocation) {
 CUresult allocate(Context* context, Kind kind, size_t size, unsigned flags, AllocationPtr* made,
                   void* callers_own = nullptr) {
   World& w = world();
-  if (!size)
-    return CUDA_ERROR_INVALID_VALUE;  // "If bytesize is 0, cuMemAlloc() returns CUDA_ERROR_INVALID_VALUE"
+  if (!size) return CUDA_ERROR_INVALID_VALUE;  // "If bytesize is 0, cuMemAlloc() returns [...]"
   auto allocation = std::make_shared<Allocation>(Allocation{kind, context, size, flags, ++w.next_id});
   if (kind == Kind::kRegistered) {
     allocation->host = static_cast<char*>(callers_own);
@@ -67,23 +65,23 @@ CUresult allocate(Context* context, Kind kind, size_t size, unsigned flags, Allo
     w.stats["out_of_memory"]++;
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
-  allocation->device = kind == Kind::kManaged ? allocation->host : take_device_addresses(size);
+  allocation->device = take_device_addresses(size);
   if (!allocation->device) return CUDA_ERROR_OUT_OF_MEMORY;
   w.used += allocation->mapped;
   w.peak = std::max(w.peak, w.used);
   w.by_device[allocation->device] = allocation;
-  if (kind == Kind::kPinned || kind == Kind::kRegistered) w.by_host[allocation->host] = allocation;
+  if (kind != Kind::kDevice) w.by_host[allocation->host] = allocation;
   *made = allocation;
   return CUDA_SUCCESS;
 }
 
 // "May perform implicit synchronization": the simulated driver always does. To free while work is queued is
 // noted, because a program that relies on it stalls, and is wrong with stream-ordered memory.
-CUresult free_at(Context* context, const std::map<char*, AllocationPtr>& table, void* address,
-                 std::initializer_list<Kind> kinds, Lock& lock) {
+CUresult free_at(Context* context, const std::map<char*, AllocationPtr>& table, void* address, Kind kind,
+                 Lock& lock) {
   auto entry = table.find(static_cast<char*>(address));
   AllocationPtr allocation = entry == table.end() ? nullptr : entry->second;
-  if (!allocation || std::find(kinds.begin(), kinds.end(), allocation->kind) == kinds.end()) {
+  if (!allocation || allocation->kind != kind) {
     note("bad_free", "the address is not the start of a live allocation of this kind");
     return CUDA_ERROR_INVALID_VALUE;
   }
@@ -95,18 +93,18 @@ CUresult free_at(Context* context, const std::map<char*, AllocationPtr>& table, 
     note("free_with_pending", "allocation " + std::to_string(allocation->id) + " while work is queued");
     drain(context, lock);
   }
-  release(allocation);
+  if (allocation->live) release(allocation);  // another thread may have been faster while this one waited
   return CUDA_SUCCESS;
 }
 
-CUresult refuse(const char* kind, CUdeviceptr address, size_t size, const std::string& why) {
+}  // namespace
+
+CUresult refuse(const char* kind, const void* address, size_t size, const std::string& why) {
   char where[64];
-  snprintf(where, sizeof where, "%#llx+%zu ", address, size);
+  snprintf(where, sizeof where, "%p+%zu ", address, size);
   note(kind, where + why);
   return CUDA_ERROR_INVALID_VALUE;
 }
-
-}  // namespace
 
 AllocationPtr find(const std::map<char*, AllocationPtr>& table, const void* address) {
   auto after = table.upper_bound(static_cast<char*>(const_cast<void*>(address)));
@@ -128,14 +126,14 @@ CUresult resolve(Context* context, CUdeviceptr address, size_t size, AllocationP
   AllocationPtr allocation = find(world().by_device, start);
   if (!allocation) {
     bool host = find(world().by_host, start) != nullptr;
-    return refuse("bad_address", address, size,
+    return refuse("bad_address", start, size,
                   host ? "is a host address: cuMemHostGetDevicePointer gives the device's"
                        : "is not device memory, or was freed");
   }
   if (allocation->context != context)
-    return refuse("cross_context", address, size, "is another context's memory");
+    return refuse("cross_context", start, size, "is another context's memory");
   if (start + size > allocation->device + allocation->size)
-    return refuse("out_of_bounds", address, size,
+    return refuse("out_of_bounds", start, size,
                   "passes the end of its allocation of " + std::to_string(allocation->size) + " bytes");
   *bytes = allocation->host + (start - allocation->device);
   if (owner) *owner = allocation;
@@ -157,7 +155,10 @@ void release(AllocationPtr allocation) {
   if (overrun(*allocation))
     note("overrun", "bytes after allocation " + std::to_string(allocation->id) + " of " +
                         std::to_string(allocation->size) + " were written");
-  if (allocation->mapping) munmap(allocation->mapping, allocation->mapped + 2 * kPage);
+  // The bytes go, their addresses stay taken: whoever still holds the array gets SIGSEGV, not another's data.
+  if (allocation->mapping)
+    mmap(allocation->mapping, allocation->mapped + 2 * kPage, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   w.used -= allocation->mapped;
 }
 
@@ -183,24 +184,10 @@ API cuMemAlloc(CUdeviceptr* address, size_t size) {
   return as_device(allocate(context, Kind::kDevice, size, 0, &made), made, address);
 }
 
-API cuMemAllocPitch(CUdeviceptr* address, size_t* pitch, size_t width, size_t height, unsigned) {
-  ENTER(kInit | kContext | kUnsafeInCapture);
-  AllocationPtr made;
-  *pitch = round_up(width, 512);
-  return as_device(allocate(context, Kind::kDevice, *pitch * height, 0, &made), made, address);
-}
-
-API cuMemAllocManaged(CUdeviceptr* address, size_t size, unsigned flags) {
-  ENTER(kInit | kContext | kUnsafeInCapture);
-  AllocationPtr made;
-  return as_device(allocate(context, Kind::kManaged, size, flags, &made), made, address);
-}
-
 API cuMemFree(CUdeviceptr address) {
   ENTER(kInit | kContext | kUnsafeInCapture);
   if (!address) return CUDA_SUCCESS;
-  return free_at(context, world().by_device, reinterpret_cast<void*>(address),
-                 {Kind::kDevice, Kind::kManaged}, lock);
+  return free_at(context, world().by_device, reinterpret_cast<void*>(address), Kind::kDevice, lock);
 }
 
 API cuMemHostAlloc(void** address, size_t size, unsigned flags) {
@@ -213,7 +200,7 @@ API cuMemHostAlloc(void** address, size_t size, unsigned flags) {
 
 API cuMemFreeHost(void* address) {
   ENTER(kInit | kContext | kUnsafeInCapture);
-  return free_at(context, world().by_host, address, {Kind::kPinned}, lock);
+  return free_at(context, world().by_host, address, Kind::kPinned, lock);
 }
 
 API cuMemHostRegister(void* address, size_t size, unsigned flags) {
@@ -226,11 +213,12 @@ API cuMemHostRegister(void* address, size_t size, unsigned flags) {
 API cuMemHostUnregister(void* address) {
   ENTER(kInit | kContext | kUnsafeInCapture);
   if (!world().by_host.count(static_cast<char*>(address))) return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
-  return free_at(context, world().by_host, address, {Kind::kRegistered}, lock);
+  return free_at(context, world().by_host, address, Kind::kRegistered, lock);
 }
 
-// "Fails if the CU_MEMHOSTALLOC_DEVICEMAP flag was not specified at the time the memory was allocated". The
-// device's address "may or may not match" the host's; here it never does, so that nobody gets used to it.
+// It "will fail if the CU_MEMHOSTALLOC_DEVICEMAP flag was not specified at the time the memory was
+// allocated". The address "may or may not match the original host pointer"; here it never does, so nobody
+// gets used to it.
 API cuMemHostGetDevicePointer(CUdeviceptr* address, void* host, unsigned) {
   ENTER(kInit | kContext);
   AllocationPtr allocation = pinned_at(host, 1);
@@ -241,22 +229,5 @@ API cuMemHostGetDevicePointer(CUdeviceptr* address, void* host, unsigned) {
   }
   *address =
       reinterpret_cast<CUdeviceptr>(allocation->device + (static_cast<char*>(host) - allocation->host));
-  return CUDA_SUCCESS;
-}
-
-API cuMemHostGetFlags(unsigned* flags, void* host) {
-  ENTER(kInit | kContext);
-  AllocationPtr allocation = pinned_at(host, 1);
-  if (!allocation) return CUDA_ERROR_INVALID_VALUE;
-  *flags = allocation->flags;
-  return CUDA_SUCCESS;
-}
-
-API cuMemGetAddressRange(CUdeviceptr* start, size_t* size, CUdeviceptr address) {
-  ENTER(kInit | kContext);
-  AllocationPtr allocation = find(world().by_device, reinterpret_cast<void*>(address));
-  if (!allocation) return CUDA_ERROR_NOT_FOUND;
-  if (start) *start = reinterpret_cast<CUdeviceptr>(allocation->device);
-  if (size) *size = allocation->size;
   return CUDA_SUCCESS;
 }

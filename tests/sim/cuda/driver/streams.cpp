@@ -94,14 +94,6 @@ API cuStreamQuery(CUstream handle) {
   return stream->queue.empty() ? context->sticky : query(context, stream, lock);
 }
 
-API cuStreamGetFlags(CUstream handle, unsigned* flags) {
-  ENTER(kInit | kContext);
-  Stream* stream;
-  if (CUresult code = find_stream(context, handle, &stream)) return code;
-  *flags = stream->flags;
-  return CUDA_SUCCESS;
-}
-
 // "Makes all future work submitted to hStream wait for all work captured in hEvent": the last record at this
 // moment, nothing when there was none.
 API cuStreamWaitEvent(CUstream handle, CUevent event_handle, unsigned) {

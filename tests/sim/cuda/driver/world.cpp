@@ -124,8 +124,7 @@ std::string report() {
   std::string text;
   auto line = [&](const std::string& key, long value) { text += key + " " + std::to_string(value) + "\n"; };
   long device = 0, host = 0, streams = 0, events = 0, graphs = 0, execs = 0;
-  for (auto& [address, allocation] : w.by_device)
-    (allocation->kind == Kind::kDevice || allocation->kind == Kind::kManaged ? device : host)++;
+  for (auto& [address, allocation] : w.by_device) (allocation->kind == Kind::kDevice ? device : host)++;
   for (Context* context : w.contexts) {
     for (Stream* stream : context->streams) streams += !stream->destroyed;
     events += context->events.size();

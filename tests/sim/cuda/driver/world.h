@@ -36,7 +36,7 @@ using CapturePtr = std::shared_ptr<Capture>;
 
 // ---- memory -----------------------------------------------------------------------------------------------
 
-enum class Kind { kDevice, kPinned, kRegistered, kManaged };
+enum class Kind { kDevice, kPinned, kRegistered };
 
 struct Allocation {
   Kind kind;
@@ -199,6 +199,7 @@ void random_progress(Lock& lock);
 
 // memory.cpp
 AllocationPtr find(const std::map<char*, AllocationPtr>& table, const void* address);
+CUresult refuse(const char* kind, const void* address, size_t size, const std::string& why);
 CUresult resolve(Context* context, CUdeviceptr address, size_t size, AllocationPtr* owner, char** bytes);
 AllocationPtr pinned_at(const void* address, size_t size);
 bool overrun(const Allocation& allocation);
