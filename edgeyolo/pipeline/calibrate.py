@@ -52,10 +52,8 @@ __all__ = ["calibrate"]
 # Pictures that float and INT8 model are compared on at the end: enough for a figure, few enough for YOLOv3 on
 # a laptop, where one picture through both takes a second or two.
 _JUDGED = 48
-# Pictures that a search decides by; a quarter of all where there are few.
-_HELD_BACK = 32
-# Pictures that decide in the search. More make a scale that fits them fit others better; 32 of COCO's already
-# carry most of what the search finds over to pictures that it has not seen.
+# Pictures that decide in the search, a quarter of all where there are few. More make a scale that fits them
+# fit others better; 32 of COCO's already carry most of what the search finds over to pictures not seen.
 _HELD_BACK = 32
 
 
@@ -262,6 +260,11 @@ def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> Mod
             f"{path}: edgeyolo.* metadata (class names, preprocess, outputs) expected, none found: without "
             "it nobody knows how pictures become its input",
             hint="edgeyolo convert MODEL.cfg MODEL.weights -o MODEL.onnx",
+        )
+    if spec.batch not in (None, 1):
+        raise GraphError(
+            f"{path}: a model of batch 1 or of a dynamic batch expected, batch {spec.batch} found",
+            hint="calibrate the model of batch 1; scales belong to one ONNX file: edgeyolo convert ... --batch 1",
         )
     return spec
 

@@ -1,5 +1,6 @@
 """From a model and a folder to scales, graph, cache, manifest and report: all of it, or none."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -235,6 +236,10 @@ def test_a_quantised_model_and_one_without_metadata_are_refused(model: Path, ima
     onnx.save(bare, model.parent / "bare.onnx")
     with pytest.raises(GraphError, match="metadata"):
         run(model.parent / "bare.onnx", images)
+    onnx.helper.set_model_props(bare, dataclasses.replace(SPEC, batch=4).to_metadata())
+    onnx.save(bare, model.parent / "four.onnx")
+    with pytest.raises(GraphError, match="batch 4 found"):
+        run(model.parent / "four.onnx", images)
 
 
 def test_old_results_stay_when_a_new_run_fails(model: Path, images: Path, tmp_path: Path) -> None:
