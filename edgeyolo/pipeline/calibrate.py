@@ -264,7 +264,7 @@ def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> Mod
     if spec.batch not in (None, 1):
         raise GraphError(
             f"{path}: a model of batch 1 or of a dynamic batch expected, batch {spec.batch} found",
-            hint="calibrate the model of batch 1; scales belong to one ONNX file: edgeyolo convert ... --batch 1",
+            hint="scales belong to one ONNX file: edgeyolo convert ... --batch 1, calibrate and build that",
         )
     return spec
 
