@@ -104,8 +104,11 @@ def test_a_process_of_its_own_leaves_a_report(simulator: Simulator, tmp_path: Pa
         "context.pop(); context.detach()"
     )
     environment = simulator.environment(schedule, report=tmp_path / "report")
+    environment["CUSIM_TRACE"] = str(tmp_path / "trace")
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     report = Report.parse((tmp_path / "report").read_text())
     assert report.calls["cuMemAlloc"] == 1
     assert report.noted("leaked") == ["device allocation 2 of 16 bytes"]
     assert not report.noted("abandoned")
+    trace = (tmp_path / "trace").read_text().splitlines()
+    assert trace.index("cuMemAlloc") < trace.index("cuMemsetD32") < trace.index("    ran Memset -> 0")

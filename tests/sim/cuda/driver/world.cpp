@@ -166,15 +166,8 @@ __attribute__((constructor)) static void read_environment() {
   std::string text;
   if (!(text = value("CUSIM_SCHEDULE")).empty() && !set_schedule(text))
     fprintf(stderr, "CUSIM_SCHEDULE=%s: lazy, eager or random:SEED expected\n", text.c_str()), abort();
-  if (!(text = value("CUSIM_MEMORY")).empty()) w.device.memory = strtoull(text.c_str(), nullptr, 0);
-  if (!(text = value("CUSIM_DEVICES")).empty()) w.device.count = atoi(text.c_str());
   if (!(text = value("CUSIM_TRACE")).empty()) w.trace = fopen(text.c_str(), "w");
   if (!(w.report_path = value("CUSIM_REPORT")).empty()) atexit(write_report);
-  char call[64];
-  long nth;
-  int code;
-  if (sscanf(value("CUSIM_FAIL").c_str(), "%63[^=]=%ld:%d", call, &nth, &code) == 3)
-    w.faults.push_back({call, nth, CUresult(code), 1});
 }
 
 }  // namespace sim
