@@ -69,11 +69,22 @@ def _write(folder: Path, trt: ModuleType, *, batch: int | None = 1, **changes: A
 # ---- results -----------------------------------------------------------------------------------------------
 
 
+@on_jetpack_6
 def test_frames_come_back_as_themselves(
     cuda: Simulator, tensorrt: ModuleType, kind: str, tmp_path: Path
 ) -> None:
-    path = _write(tmp_path, tensorrt, batch=KINDS[kind][0])
-    with open_kind(path, kind) as opened:
+    _frames_come_back(cuda, tensorrt, kind, tmp_path)
+
+
+@lazily
+def test_frames_come_back_on_each_generation(
+    cuda: Simulator, tensorrt: ModuleType, kind: str, tmp_path: Path
+) -> None:
+    _frames_come_back(cuda, tensorrt, kind, tmp_path)
+
+
+def _frames_come_back(cuda: Simulator, trt: ModuleType, kind: str, folder: Path) -> None:
+    with open_kind(_write(folder, trt, batch=KINDS[kind][0]), kind) as opened:
         assert opened.notes == ()
         assert run_frames(opened) == []
     assert cuda.current_context() == 0
