@@ -124,6 +124,47 @@ class TensorRTEngine:
             self._run(current, wanted)
         return current.outputs(wanted)
 
+    def inspect(self) -> str:
+        """Give what TensorRT's inspector says of the plan, JSON; `tensorrt_layers` reads it.
+
+        Raises:
+            EngineError: It says nothing, or the engine is closed.
+        """
+        self._slot(0)  # is it open?
+        with self._device:
+            text = self._opened_plan.inspect()
+        if text is None:
+            raise self._failed("does not say what its layers are")
+        return text
+
+    def profile(self, runs: int) -> dict[str, float]:
+        """Run slot 0's input, as it is, with TensorRT's profiler; nothing else may be on its way.
+
+        CUDA graphs are given up: what was captured knows of no profiler.
+
+        Returns:
+            Layer to milliseconds, over all runs.
+
+        Raises:
+            EngineError: A run failed, or the engine is closed.
+        """
+        slot = self._slot(0)
+        with self._device:
+            for other in self._slots:
+                other.drop_graph()
+            profiler = self._opened_plan.profiler()
+            slot.context.enqueue_emits_profile = False  # else each enqueue waits, and is measured with it
+            slot.context.profiler = profiler
+            try:
+                for _ in range(runs):
+                    slot.started = None
+                    self._run(slot, self._batch)
+                    if not slot.context.report_to_profiler():
+                        raise self._failed("reports no times")
+            finally:
+                slot.context.profiler = None
+        return dict(profiler.ms)
+
     def close(self) -> None:
         """Free everything, in order, after all work; twice is harmless."""
         with self._changing:

@@ -41,6 +41,7 @@ class Plan:
     """
 
     def __init__(self, trt: Any, path: Path, info: EngineInfo) -> None:
+        self._trt = trt
         self.log = RuntimeLog()
         self.runtime: Any = None
         self.engine: Any = None
@@ -57,6 +58,26 @@ class Plan:
             return info.spec.batch, info.spec.batch
         least, _, most = self.engine.get_tensor_profile_shape(info.inputs[0].name, 0)
         return int(least[0]), int(most[0])
+
+    def inspect(self) -> str | None:
+        """Give what TensorRT's inspector says of the layers, JSON, or None where it does not work."""
+        inspector = self.engine.create_engine_inspector()
+        if inspector is None:
+            return None
+        return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+
+    def profiler(self) -> Any:
+        """Make a profiler for a context; its ``ms`` is layer to milliseconds so far."""
+
+        class Profiler(self._trt.IProfiler):  # type: ignore[misc, name-defined]  # there once tensorrt is
+            def __init__(self) -> None:
+                super().__init__()
+                self.ms: dict[str, float] = {}
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                self.ms[layer_name] = self.ms.get(layer_name, 0.0) + ms
+
+        return Profiler()
 
     def close(self) -> None:
         """Let TensorRT's objects go, in the order it wants; with the GPU's context current."""
