@@ -5,7 +5,7 @@
 The wheels are NVIDIA's own and hold no library, only the Python extension. It imports on a stub that defines
 the few functions it links to, which is enough to look at: nothing of TensorRT runs here. What is written
 are names, kinds, enum values and signatures, no documentation text. Needs a C compiler and Python 3.11
-(`tensorrt-bindings` 8.6.1 has no newer one).
+(`tensorrt-bindings` 8.6.1 has none newer).
 """
 
 from __future__ import annotations
@@ -197,6 +197,7 @@ def wheel_of(generation: str, folder: Path) -> Path:
     pattern = f"{name.replace('-', '_')}-{version}-cp{sys.version_info[0]}{sys.version_info[1]}-*.whl"
     if not (found := list(folder.glob(pattern))):
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+        command += ["--retries", "1", "--disable-pip-version-check"]
         subprocess.run([*command, "-d", folder, WHEELS[generation]], check=True, capture_output=True)
         found = list(folder.glob(pattern))
     return found[0]

@@ -18,13 +18,16 @@ from tests.sim.tensorrt import basics
 from tests.sim.tensorrt.board import BOARDS, Board
 from tests.sim.tensorrt.builder import Builder
 from tests.sim.tensorrt.calibration import CALIBRATORS
-from tests.sim.tensorrt.config import BuilderConfig, OptimizationProfile, TimingCache
+from tests.sim.tensorrt.config import BuilderConfig, OptimizationProfile
 from tests.sim.tensorrt.context import ExecutionContext
 from tests.sim.tensorrt.device import Device, DriverDevice, HostDevice
-from tests.sim.tensorrt.network import Layer, Network, OnnxParser, ParserError, Tensor
+from tests.sim.tensorrt.inspector import EngineInspector
+from tests.sim.tensorrt.network import Layer, Network, Tensor
+from tests.sim.tensorrt.parser import OnnxParser, ParserError
 from tests.sim.tensorrt.pybind import NotSimulatedError
-from tests.sim.tensorrt.runtime import CudaEngine, EngineInspector, Runtime
+from tests.sim.tensorrt.runtime import CudaEngine, Runtime
 from tests.sim.tensorrt.simulation import FAILURES, GENERATIONS, Simulation, surface
+from tests.sim.tensorrt.timing_cache import TimingCache
 
 __all__ = [
     "BOARDS", "FAILURES", "GENERATIONS", "Board", "DriverDevice", "HostDevice", "NotSimulatedError",

@@ -1,12 +1,10 @@
-"""The builder: what a network and a configuration must be for a plan to come out.
+"""The builder: from a network and a configuration to a plan.
 
-Every refusal ends in None and a line on the logger, as the real one's does. The texts are NVIDIA's where they
-are known from its sources and issue threads.
+Every refusal ends in None and a line on the logger, as the real one's does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from tests.sim.tensorrt.basics import host_memory
@@ -14,12 +12,12 @@ from tests.sim.tensorrt.calibration import CalibrationFailedError, calibrate
 from tests.sim.tensorrt.config import DLA_OPERATORS
 from tests.sim.tensorrt.onnx_graph import Graph
 from tests.sim.tensorrt.plan import Plan
-from tests.sim.tensorrt.pybind import call_back
+from tests.sim.tensorrt.pybind import call_back, kept
+from tests.sim.tensorrt.refusals import dla_cores, refusals
 
 __all__ = ["Builder"]
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_PRECISION_FLAGS = ("FP16", "BF16", "INT8", "FP8", "INT4", "FP4")
 
 
 class RefusedError(RuntimeError):
@@ -64,13 +62,7 @@ class Builder:
     def max_batch_size(self) -> int:
         return 1
 
-    @property
-    def max_threads(self) -> int:
-        return self._max_threads
-
-    @max_threads.setter
-    def max_threads(self, value: int) -> None:
-        self._max_threads = value
+    max_threads = kept("_max_threads")
 
     def reset(self) -> None:
         """Give nothing up: there is nothing."""
@@ -85,7 +77,7 @@ class Builder:
         return self._simulation.new("IOptimizationProfile", logger=self._logger)
 
     def is_network_supported(self, network: Any, config: Any) -> bool:
-        return next(_refusals(self._simulation, network, config), None) is None
+        return next(refusals(self._simulation, network, config), None) is None
 
     def build_serialized_network(self, network: Any, config: Any, kernel_text: Any = None) -> Any:
         simulation = self._simulation
@@ -112,13 +104,8 @@ def refuse_without_cuda(simulation: Any, logger: Any) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
-def dla_cores(simulation: Any) -> int:
-    """Give the cores this release reaches: 10.7 is the last with JetPack's DLA, 11.0 to 11.4.0 have none."""
-    return simulation.board.dla_cores if simulation.version < (10, 8) else 0
-
-
 def _build(simulation: Any, network: Any, config: Any, logger: Any) -> Plan:
-    for refusal in _refusals(simulation, network, config):
+    for refusal in refusals(simulation, network, config):
         raise RefusedError(refusal)
     board, settings, graph = simulation.board, config._settings, network._graph
     for flag, fast, what in (("INT8", board.fast_int8, "Int8"), ("FP16", board.fast_fp16, "Half2")):
@@ -145,97 +132,6 @@ def _build(simulation: Any, network: Any, config: Any, logger: Any) -> Plan:
     }
     simulation.builds.append({**facts, "scales": scales})
     return Plan(facts, graph.model.SerializeToString())
-
-
-def _refusals(simulation: Any, network: Any, config: Any) -> Iterator[str]:
-    """Check network and configuration against each other, in the order of NVIDIA's `validate`."""
-    if network._graph is None or not network._outputs():
-        yield "Error Code 4: API Usage Error (Network must have at least one output)"
-        return
-    yield from _typing_refusals(network, config)
-    yield from _profile_refusals(network, config)
-    yield from _dla_refusals(simulation, network, config)
-    if config._settings["hardware_compatibility_level"].name == "AMPERE_PLUS" and simulation.board.jetson:
-        yield "Error Code 9: API Usage Error (Hardware compatibility is not supported on this platform)"
-    if config._has("EXCLUDE_LEAN_RUNTIME") and not config._has("VERSION_COMPATIBLE"):
-        yield "Error Code 3: API Usage Error (EXCLUDE_LEAN_RUNTIME needs VERSION_COMPATIBLE)"
-
-
-def _typing_refusals(network: Any, config: Any) -> Iterator[str]:
-    graph: Graph = network._graph
-    if network._strongly_typed():
-        for flag in _PRECISION_FLAGS:
-            if config._has(flag):
-                yield (
-                    f"Error Code 3: API Usage Error (Builder flag {flag} may not be set for a strongly typed "
-                    "network)"
-                )
-        if config._settings["int8_calibrator"] is not None:
-            yield "Error Code 3: API Usage Error (A calibrator may not be set for a strongly typed network)"
-    else:
-        for used, flag, name in ((graph.quantized, "INT8", "Int8"), (graph.half, "FP16", "Fp16")):
-            if used and not config._has(flag):
-                yield (
-                    f"Error Code 4: API Usage Error ({name} precision has been set for a layer or layer "
-                    f"output, but {name.lower()} is not configured in the builder)"
-                )
-
-
-def _profile_refusals(network: Any, config: Any) -> Iterator[str]:
-    for index in range(len(network._inputs())):
-        tensor = network.get_input(index)
-        shape = tuple(tensor.shape)
-        if -1 in shape and not config._profiles:
-            yield (
-                "Error Code 4: API Usage Error (Network has dynamic or shape inputs, but no optimization "
-                "profile has been defined.)"
-            )
-        for number, profile in enumerate(config._profiles):
-            ranges = profile._shapes.get(tensor.name)
-            if ranges is None and -1 in shape:
-                yield (
-                    f"Error Code 4: API Usage Error ({tensor.name}: optimization profile {number} has no "
-                    "dimensions for this dynamic input)"
-                )
-            if ranges is not None and not all(_fits(shape, given) for given in ranges):
-                yield (
-                    f"Error Code 4: API Usage Error ({tensor.name}: optimization profile {number} is "
-                    f"{[list(given) for given in ranges]}, the network's shape is {list(shape)})"
-                )
-    known = {value.name for value in network._inputs()}
-    for profile in config._profiles:
-        for name in profile._shapes.keys() - known:
-            yield f"Error Code 4: API Usage Error (Cannot find binding of given name: {name})"
-
-
-def _fits(shape: tuple[int, ...], given: Any) -> bool:
-    return len(shape) == len(given) and all(s in (-1, g) for s, g in zip(shape, given, strict=True))
-
-
-def _dla_refusals(simulation: Any, network: Any, config: Any) -> Iterator[str]:
-    settings = config._settings
-    devices = {
-        layer.name: config._devices.get(layer.name, settings["default_device_type"])
-        for layer in network._layers
-    }
-    wanted = [layer for layer in network._layers if devices[layer.name].name == "DLA"]
-    if not wanted:
-        return
-    cores, core = dla_cores(simulation), settings["DLA_core"]
-    if not 0 <= core < cores:
-        yield f"Error Code 3: API Usage Error (DLA core {core} was asked for, this device has {cores})"
-        return
-    if not network._strongly_typed() and not (config._has("FP16") or config._has("INT8")):
-        yield "Error Code 4: API Usage Error (DLA layers need FP16 or INT8 mode)"
-    calibrator = settings["int8_calibrator"]
-    if calibrator is not None and calibrator.get_algorithm().name != "ENTROPY_CALIBRATION_2":
-        yield "Error Code 4: API Usage Error (DLA supports EntropyCalibrator2 alone)"
-    for layer in wanted:
-        if layer._node().op_type not in DLA_OPERATORS and not config._has("GPU_FALLBACK"):
-            yield (
-                f"Error Code 4: API Usage Error ({layer.name}: DLA validation failed, the layer is not "
-                "supported on DLA and GPU_FALLBACK is not set)"
-            )
 
 
 def _scales(simulation: Any, network: Any, config: Any, logger: Any) -> dict[str, float]:

@@ -1,14 +1,13 @@
-"""Builder configuration, optimisation profiles, timing caches."""
+"""Builder configuration and optimisation profiles."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from tests.sim.tensorrt.basics import host_memory
+from tests.sim.tensorrt.timing_cache import TimingCache
 
-__all__ = ["BuilderConfig", "OptimizationProfile", "TimingCache"]
+__all__ = ["BuilderConfig", "OptimizationProfile"]
 
 
 def _setting(name: str, *, allowed: Callable[[Any], bool] = lambda value: True) -> property:
@@ -188,21 +187,15 @@ class BuilderConfig:
     # ---- timing cache --------------------------------------------------------------------------------------
 
     def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
-        data = bytes(serialized_timing_cache)
-        found = TimingCache._header(self._simulation) if not data else None
-        if data:
-            try:
-                found = json.loads(data)
-            except ValueError:
-                found = {}
-            if found.get("magic") != _MAGIC or found["version"] != list(self._simulation.version):
-                text = (
-                    "IBuilderConfig::createTimingCache: Error Code 1: Serialization (Serialization assertion "
-                    "stdVersionRead == serializationVersion failed.Version tag does not match.)"
-                )
-                self._simulation.log(self._logger, "ERROR", text)
-                return None
-        return self._simulation.new("ITimingCache", content=found, logger=self._logger)
+        content = TimingCache._read(bytes(serialized_timing_cache), self._simulation)
+        if content is None:
+            text = (
+                "IBuilderConfig::createTimingCache: Error Code 1: Serialization (Serialization assertion "
+                "stdVersionRead == serializationVersion failed.Version tag does not match.)"
+            )
+            self._simulation.log(self._logger, "ERROR", text)
+            return None
+        return self._simulation.new("ITimingCache", content=content, logger=self._logger)
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         if cache is not None and not (ignore_mismatch or cache._fits()):
@@ -263,48 +256,3 @@ class OptimizationProfile:
 
     def __bool__(self) -> bool:
         return bool(self._shapes)
-
-
-_MAGIC = "SIMTRT-TIMING"
-
-
-class TimingCache:
-    """`ITimingCache`: which tactics were measured, by version and GPU."""
-
-    _simulation: Any
-    _content: dict[str, Any]
-    _logger: Any
-
-    def serialize(self) -> Any:
-        return host_memory(self._simulation, json.dumps(self._content).encode())
-
-    def combine(self, input_cache: Any, ignore_mismatch: bool) -> bool:
-        fits = input_cache._content["gpu"] == self._content["gpu"]
-        if not (fits or ignore_mismatch):
-            self._simulation.log(
-                self._logger, "ERROR", "ITimingCache::combine: the caches are of two devices"
-            )
-            return False
-        self._content["tactics"] = sorted({*self._content["tactics"], *input_cache._content["tactics"]})
-        return True
-
-    def reset(self) -> bool:
-        self._content["tactics"] = []
-        return True
-
-    @staticmethod
-    def _header(simulation: Any) -> dict[str, Any]:
-        return {"magic": _MAGIC, "version": list(simulation.version), "gpu": _gpu(simulation), "tactics": []}
-
-    def _fits(self) -> bool:
-        return bool(self._content["gpu"] == _gpu(self._simulation))
-
-    def _learn(self, tactics: Mapping[str, Any] | list[str]) -> int:
-        """Take what a build measured; gives how many it did not have to."""
-        known = set(self._content["tactics"])
-        self._content["tactics"] = sorted(known | set(tactics))
-        return len(known & set(tactics))
-
-
-def _gpu(simulation: Any) -> list[Any]:
-    return [simulation.board.name, *simulation.compute_capability]

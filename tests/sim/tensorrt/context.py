@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 
 from tests.sim.tensorrt.basics import numpy_dtype
-from tests.sim.tensorrt.pybind import NotSimulatedError, call_back
-from tests.sim.tensorrt.runtime import static_shape
+from tests.sim.tensorrt.bindings import ContextBindings
+from tests.sim.tensorrt.pybind import call_back, kept
+from tests.sim.tensorrt.shapes import UNKNOWN, ContextShapes
 
 __all__ = ["ExecutionContext"]
 
 _ALIGNMENT = 256  # NvInferRuntime.h, setTensorAddress
-_UNKNOWN = -1
 _DEFAULT_STREAM = (
     "Using default stream in enqueueV3() may lead to performance issues due to additional calls to "
     "cudaStreamSynchronize() by TensorRT to ensure correct synchronization. Please use non-default stream "
@@ -33,7 +32,7 @@ _NO_ADDRESS = (
 )
 
 
-class ExecutionContext:
+class ExecutionContext(ContextShapes, ContextBindings):
     """`IExecutionContext`."""
 
     _simulation: Any
@@ -69,150 +68,11 @@ class ExecutionContext:
     def engine(self) -> Any:
         return self._engine_
 
-    @property
-    def name(self) -> str:
-        return self._name
+    name = kept("_name")
 
-    @name.setter
-    def name(self, value: str) -> None:
-        self._name = value
+    nvtx_verbosity = kept("_nvtx")
 
-    @property
-    def nvtx_verbosity(self) -> Any:
-        return self._nvtx
-
-    @nvtx_verbosity.setter
-    def nvtx_verbosity(self, value: Any) -> None:
-        self._nvtx = value
-
-    @property
-    def debug_sync(self) -> bool:
-        return self._debug_sync
-
-    @debug_sync.setter
-    def debug_sync(self, value: bool) -> None:
-        self._debug_sync = value
-
-    # ---- shapes --------------------------------------------------------------------------------------------
-
-    @property
-    def active_optimization_profile(self) -> int:
-        return self._profile
-
-    @active_optimization_profile.setter
-    def active_optimization_profile(self, value: int) -> None:
-        ExecutionContext.set_optimization_profile_async(self, value, 0)
-
-    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
-        if not 0 <= profile_index < len(self._engine_._profiles):
-            return self._refuse("setOptimizationProfileAsync", f"the engine has no profile {profile_index}")
-        if profile_index != self._profile and not self._engine_._take_profile(profile_index):
-            text = (
-                f"Profile {profile_index} has been chosen for another IExecutionContext. Use another "
-                "profileIndex or destroy the IExecutionContext that use this profile."
-            )
-            return self._refuse("setOptimizationProfileAsync", text)
-        if self._profile not in (profile_index, -1):
-            self._engine_._profile_users[self._profile] -= 1
-        self._profile = profile_index
-        self._shapes.clear()
-        return True
-
-    def set_input_shape(self, name: str, shape: Any) -> bool:
-        if name not in self._engine_._inputs:
-            return self._refuse(
-                "setInputShape",
-                f"Given invalid tensor name: {name}. Get valid tensor names with getIOTensorName()",
-            )
-        if self._profile < 0:
-            return self._refuse(
-                "setInputShape", "Error Code 3: API Usage Error (no optimization profile is set)"
-            )
-        lower, _, upper = self._engine_._range(name, self._profile)
-        wanted = tuple(shape)
-        if len(wanted) != len(lower) or not all(
-            a <= s <= b for a, s, b in zip(lower, wanted, upper, strict=True)
-        ):
-            text = (
-                f"Error Code 3: API Usage Error (Parameter check failed: the shape {list(wanted)} of {name} "
-                f"is not within profile {self._profile}: {list(lower)} to {list(upper)})"
-            )
-            return self._refuse("setInputShape", text)
-        self._shapes[name] = wanted
-        return True
-
-    def get_tensor_shape(self, name: str) -> Any:
-        if name not in self._engine_._tensors:
-            self._refuse("getTensorShape", f"Given invalid tensor name: {name}")
-            return self._simulation.module.Dims([])
-        return self._simulation.module.Dims(self._shape(name))
-
-    def get_tensor_strides(self, name: str) -> Any:
-        shape = self._shape(name)
-        strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
-        return self._simulation.module.Dims(strides)
-
-    def get_max_output_size(self, name: str) -> int:
-        upper = {n: self._engine_._range(n, self._profile)[2] for n in self._engine_._inputs}
-        shape = self._resolve(upper)[name]
-        if _UNKNOWN in shape:
-            raise NotSimulatedError(f"the upper bound of {name}, whose shape depends on the data")
-        return int(np.prod(shape)) * numpy_dtype(self._engine_._dtypes[name]).itemsize
-
-    def infer_shapes(self) -> list[str]:
-        return [name for name in self._engine_._inputs if _UNKNOWN in self._shape(name)]
-
-    @property
-    def all_binding_shapes_specified(self) -> bool:
-        return not ExecutionContext.infer_shapes(self)
-
-    @property
-    def all_shape_inputs_specified(self) -> bool:
-        return True
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        if name in self._engine_._inputs:
-            return self._shapes.get(name, self._engine_._static[name])
-        shape = self._engine_._static[name]
-        if _UNKNOWN not in shape or ExecutionContext.infer_shapes(self):
-            return shape
-        return self._resolve({n: self._shape(n) for n in self._engine_._inputs})[name]
-
-    def _resolve(self, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """Give the outputs' shapes for the inputs'; -1 is what depends on the data."""
-        key = tuple(inputs.items())
-        if key not in self._resolved:
-            model = onnx.load_model_from_string(self._engine_._plan.onnx)
-            for value in model.graph.input:
-                if value.name in inputs:
-                    for dim, size in zip(value.type.tensor_type.shape.dim, inputs[value.name], strict=True):
-                        dim.dim_value = size
-            for value in model.graph.output:
-                value.type.tensor_type.ClearField("shape")
-            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-            self._resolved[key] = {value.name: static_shape(value) for value in inferred.output}
-        return self._resolved[key]
-
-    # ---- bindings (8.6) ------------------------------------------------------------------------------------
-
-    def set_binding_shape(self, binding: int, shape: Any) -> bool:
-        return ExecutionContext.set_input_shape(self, self._engine_._named(binding), shape)
-
-    def get_binding_shape(self, binding: int) -> Any:
-        return self._simulation.module.Dims(self._shape(self._engine_._named(binding)))
-
-    def execute_async_v2(self, bindings: list[int], stream_handle: int, input_consumed: Any = None) -> bool:
-        names = list(self._engine_._tensors)
-        if len(bindings) < len(names):
-            return self._refuse("enqueueV2", f"{len(names)} bindings expected, {len(bindings)} given")
-        for name, address in zip(names, bindings, strict=False):
-            if not ExecutionContext.set_tensor_address(self, name, address):
-                return False
-        return ExecutionContext.execute_async_v3(self, stream_handle)
-
-    def execute_v2(self, bindings: list[int]) -> bool:
-        queued = ExecutionContext.execute_async_v2(self, bindings, 0)
-        return queued and bool(self._simulation.device.synchronize(0))
+    debug_sync = kept("_debug_sync")
 
     # ---- addresses -----------------------------------------------------------------------------------------
 
@@ -245,21 +105,9 @@ class ExecutionContext:
 
     # ---- profiling -----------------------------------------------------------------------------------------
 
-    @property
-    def profiler(self) -> Any:
-        return self._profiler
+    profiler = kept("_profiler")
 
-    @profiler.setter
-    def profiler(self, value: Any) -> None:
-        self._profiler = value
-
-    @property
-    def enqueue_emits_profile(self) -> bool:
-        return self._emits
-
-    @enqueue_emits_profile.setter
-    def enqueue_emits_profile(self, value: bool) -> None:
-        self._emits = value
+    enqueue_emits_profile = kept("_emits")
 
     def report_to_profiler(self) -> bool:
         """Report the last run, which the caller has waited for."""
@@ -334,7 +182,7 @@ class ExecutionContext:
         shapes = {}
         for name in self._engine_._tensors:
             shape = self._shape(name)
-            if name in self._engine_._inputs and _UNKNOWN in shape:
+            if name in self._engine_._inputs and UNKNOWN in shape:
                 self._refuse(
                     "enqueueV3", f"Error Code 7: Internal Error (the shape of input {name} is not set)"
                 )

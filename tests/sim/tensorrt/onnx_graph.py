@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-__all__ = ["SUPPORTED", "Finding", "Graph", "Rules", "findings", "layer_type"]
+__all__ = ["SUPPORTED", "Finding", "Graph", "Rules", "findings", "layer_type", "static_shape"]
 
 SUPPORTED = frozenset(
     """Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant
@@ -213,3 +213,9 @@ def _zero_point(zero: np.ndarray[Any, Any] | None, rules: Rules) -> Iterator[str
             'shiftIsAllZeros(zeroPoint) && "TRT only supports symmetric quantization: the zero point must be '
             'all zeros (DLA: set kENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA)"'
         )
+
+
+def static_shape(value: Any) -> tuple[int, ...]:
+    """Give a tensor's shape with -1 for what is not fixed."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)

@@ -13,7 +13,16 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["Bound", "BoundType", "NotSimulatedError", "call_back", "checked", "enumeration", "not_simulated"]
+__all__ = [
+    "Bound",
+    "BoundType",
+    "NotSimulatedError",
+    "call_back",
+    "checked",
+    "enumeration",
+    "kept",
+    "not_simulated",
+]
 
 
 class NotSimulatedError(NotImplementedError):
@@ -105,6 +114,15 @@ def _strictly(function: Callable[[int, int], bool]) -> Callable[[Any, Any], bool
         return function(int(self), int(other))
 
     return compare
+
+
+def kept(attribute: str) -> property:
+    """Make a property that only keeps what it is given, in `attribute`."""
+
+    def put(self: Any, value: Any) -> None:
+        setattr(self, attribute, value)
+
+    return property(lambda self: getattr(self, attribute), put)
 
 
 def not_simulated(owner: str, name: str) -> property:

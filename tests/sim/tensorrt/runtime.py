@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import onnx
 
 from tests.sim.tensorrt.basics import host_memory, numpy_dtype
-from tests.sim.tensorrt.builder import dla_cores, refuse_without_cuda
+from tests.sim.tensorrt.bindings import EngineBindings
+from tests.sim.tensorrt.builder import refuse_without_cuda
 from tests.sim.tensorrt.network import data_type
-from tests.sim.tensorrt.onnx_graph import layer_type
+from tests.sim.tensorrt.onnx_graph import static_shape
 from tests.sim.tensorrt.plan import Plan, PlanError
+from tests.sim.tensorrt.pybind import kept
+from tests.sim.tensorrt.refusals import dla_cores
 
-__all__ = ["CudaEngine", "EngineInspector", "Runtime"]
+__all__ = ["CudaEngine", "Runtime"]
 
 
 class Runtime:
@@ -36,29 +38,11 @@ class Runtime:
     def num_DLA_cores(self) -> int:
         return dla_cores(self._simulation)
 
-    @property
-    def DLA_core(self) -> int:
-        return self._dla_core
+    DLA_core = kept("_dla_core")
 
-    @DLA_core.setter
-    def DLA_core(self, value: int) -> None:
-        self._dla_core = value
+    max_threads = kept("_max_threads")
 
-    @property
-    def max_threads(self) -> int:
-        return self._max_threads
-
-    @max_threads.setter
-    def max_threads(self, value: int) -> None:
-        self._max_threads = value
-
-    @property
-    def engine_host_code_allowed(self) -> bool:
-        return self._host_code
-
-    @engine_host_code_allowed.setter
-    def engine_host_code_allowed(self, value: bool) -> None:
-        self._host_code = value
+    engine_host_code_allowed = kept("_host_code")
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
         simulation = self._simulation
@@ -82,7 +66,7 @@ class Runtime:
         return simulation.new("ICudaEngine", plan=plan, logger=self._logger, runtime=self)
 
 
-class CudaEngine:
+class CudaEngine(EngineBindings):
     """`ICudaEngine`: the plan's model in an ONNX Runtime session of one thread."""
 
     _simulation: Any
@@ -183,54 +167,6 @@ class CudaEngine:
         """Give profile 0 to the first context; a later one has none where profiles are not shared."""
         return 0 if self._take_profile(0) else -1
 
-    # ---- bindings by index (8.6) ---------------------------------------------------------------------------
-
-    @property
-    def num_bindings(self) -> int:
-        return len(self._tensors) * len(self._profiles)
-
-    @property
-    def max_batch_size(self) -> int:
-        return 1
-
-    @property
-    def has_implicit_batch_dimension(self) -> bool:
-        return False
-
-    def __len__(self) -> int:
-        return len(self._tensors) * len(self._profiles)
-
-    def __getitem__(self, item: Any) -> Any:
-        names = list(self._tensors)
-        if isinstance(item, str):
-            return names.index(item) if item in names else -1
-        if not 0 <= item < len(names) * len(self._profiles):
-            raise IndexError
-        return names[item % len(names)]
-
-    def get_binding_name(self, index: int) -> str:
-        return list(self._tensors)[index % len(self._tensors)]
-
-    def get_binding_index(self, name: str) -> int:
-        return list(self._tensors).index(name) if name in self._tensors else -1
-
-    def _named(self, binding: Any) -> str:
-        return binding if isinstance(binding, str) else list(self._tensors)[binding % len(self._tensors)]
-
-    # A call on 8.6 arrives under either overload's own name.
-    def binding_is_input(self, index: Any = None, name: str | None = None) -> bool:
-        return self._named(name if index is None else index) in self._inputs
-
-    def get_binding_shape(self, index: Any = None, name: str | None = None) -> Any:
-        return self._simulation.module.Dims(self._static[self._named(name if index is None else index)])
-
-    def get_binding_dtype(self, index: Any = None, name: str | None = None) -> Any:
-        return self._dtypes[self._named(name if index is None else index)]
-
-    def get_profile_shape(self, profile_index: int, binding: Any) -> list[Any]:
-        shapes = self._range(self._named(binding), profile_index)
-        return [self._simulation.module.Dims(shape) for shape in shapes]
-
     # ---- the engine ----------------------------------------------------------------------------------------
 
     @property
@@ -304,63 +240,3 @@ class CudaEngine:
 
     def _refuse(self, call: str, text: str) -> None:
         self._simulation.log(self._logger, "ERROR", f"ICudaEngine::{call}: {text}")
-
-
-def static_shape(value: Any) -> tuple[int, ...]:
-    """Give a tensor's shape with -1 for what is not fixed."""
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
-
-
-class EngineInspector:
-    """`EngineInspector`: names alone, or everything with `ProfilingVerbosity.DETAILED`."""
-
-    _simulation: Any
-    _engine: Any
-
-    def _made(self) -> None:
-        self._context: Any = None
-
-    @property
-    def execution_context(self) -> Any:
-        return self._context
-
-    @execution_context.setter
-    def execution_context(self, value: Any) -> None:
-        self._context = value
-
-    def get_layer_information(self, layer_index: int, format: Any) -> str:
-        layers = self._layers()
-        if not 0 <= layer_index < len(layers):
-            self._engine._refuse("getLayerInformation", f"layer {layer_index} is out of range")
-            return ""
-        layer = layers[layer_index]
-        return json.dumps(layer) if format.name == "JSON" or isinstance(layer, dict) else str(layer)
-
-    def get_engine_information(self, format: Any) -> str:
-        layers = self._layers()
-        if format.name == "JSON":
-            return json.dumps({"Layers": layers, "Bindings": list(self._engine._tensors)})
-        return "Layers:\n" + "\n".join(str(layer) for layer in layers)
-
-    def _layers(self) -> list[Any]:
-        facts = self._engine._plan.facts
-        if facts["profiling_verbosity"] == "NONE":
-            return []
-        if facts["profiling_verbosity"] != "DETAILED":
-            return [layer["name"] for layer in facts["layers"]]
-        return [self._detailed(layer) for layer in facts["layers"]]
-
-    def _detailed(self, layer: dict[str, Any]) -> dict[str, Any]:
-        kind = {"FLOAT": "FP32", "HALF": "FP16", "INT8": "Int8"}[layer["precision"]]
-        shaped = {
-            "Location": "Device",
-            "Dimensions": [],
-            "Format/Datatype": f"Row major linear {kind} format",
-        }
-        return {
-            "Name": layer["name"], "LayerType": layer_type(layer["operator"]).title(),
-            "Inputs": [{"Name": name, **shaped} for name in layer["inputs"]],
-            "Outputs": [{"Name": name, **shaped} for name in layer["outputs"]],
-            "TacticName": "simulated", "StreamId": 0, "Metadata": f"[ONNX Layer: {layer['name']}]",
-        }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.parts import PROJECT
+from tests.parts import PROJECT, require_part
 from tests.sim.tensorrt import (
     GENERATIONS,
     IMPLEMENTATIONS,
@@ -192,16 +192,21 @@ def test_dims_are_neither_list_nor_tuple(tensorrt: ModuleType) -> None:
         hash(dims)
 
 
+@pytest.fixture(params=GENERATIONS)
+def generation(request: pytest.FixtureRequest) -> str:
+    """Give each generation whose wheel can be had."""
+    require_part("tensorrt-bindings")
+    if why := wheels.missing_wheel(request.param):
+        pytest.skip(why)
+    return str(request.param)
+
+
 @pytest.mark.slow
-@pytest.mark.needs("tensorrt-bindings")
-@pytest.mark.parametrize("generation", GENERATIONS)
 def test_the_surface_is_that_of_nvidias_wheel(generation: str) -> None:
     assert wheels.surface_of_wheel(generation) == surface(generation)
 
 
 @pytest.mark.slow
-@pytest.mark.needs("tensorrt-bindings")
-@pytest.mark.parametrize("generation", GENERATIONS)
 def test_nvidias_wheel_and_the_simulator_answer_alike(generation: str) -> None:
     simulated = simulated_tensorrt(generation, device=HostDevice(error=35))  # the stub has no GPU either
     found = dict(zip(probe.QUESTIONS, probe.answers(simulated), strict=True))

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,21 +18,23 @@ from tests.sim.tensorrt import probe
 
 PROJECT = Path(__file__).resolve().parents[3]
 
-__all__ = ["answers_of_wheel", "missing", "surface_of_wheel"]
+__all__ = ["answers_of_wheel", "missing", "missing_wheel", "surface_of_wheel"]
 
 
 def missing() -> str | None:
-    """Say why the comparison cannot be made, None where it can; fetches what is not there yet."""
-    if sys.version_info[:2] != (3, 11):
-        return "NVIDIA's bindings are compared on Python 3.11: tensorrt-bindings 8.6.1 has none newer"
+    """Say why no comparison can be made, None where one can; fetches a wheel that is not there yet."""
     if shutil.which("cc") is None:
         return "no C compiler for the stub that NVIDIA's bindings import on"
+    return missing_wheel("10.3")
+
+
+def missing_wheel(generation: str) -> str | None:
+    """Say why a generation cannot be compared: 8.6.1 has wheels up to Python 3.11."""
     tool = _tool()
-    for generation in tool.WHEELS:
-        try:
-            tool.wheel_of(generation, _folder())
-        except (subprocess.CalledProcessError, OSError, IndexError):
-            return f"pip finds no {tool.WHEELS[generation]} for this machine"
+    try:
+        tool.wheel_of(generation, _folder())
+    except (subprocess.CalledProcessError, OSError, IndexError):
+        return f"pip finds no {tool.WHEELS[generation]} for this Python"
     return None
 
 
