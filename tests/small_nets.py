@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.command import edgeyolo
 
-__all__ = ["HEADS", "converted"]
+__all__ = ["BACKBONE", "HEADS", "converted"]
 
 BACKBONE = """[net]
 width=64

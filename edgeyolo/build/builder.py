@@ -147,7 +147,7 @@ def choose_backend(asked: BackendChoice) -> tuple[Backend, str]:
             raise
         return "onnxruntime", f"TensorRT is not to be had here ({exc.message})"
     found = f"TensorRT {'.'.join(map(str, version))} on {gpu.name}"
-    return "tensorrt", "asked for" if asked == "tensorrt" else f"{found} answers"
+    return "tensorrt", f"asked for, {found}" if asked == "tensorrt" else f"{found} answers"
 
 
 def _builder_for(

@@ -25,6 +25,7 @@ from edgeyolo.cli import (
     evaluate,
     fetch,
     inspect,
+    make,
     run,
     simplify,
 )
@@ -43,6 +44,7 @@ app = typer.Typer(
 # In the order of the road, which is that of `edgeyolo --help`.
 _ROAD = (
     demo, doctor, fetch, convert, simplify, calibrate, check, build, run, evaluate, compare, bench, inspect,
+    make,
 )  # fmt: skip
 for _command in _ROAD:
     _command.register(app)
