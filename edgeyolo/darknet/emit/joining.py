@@ -1,7 +1,7 @@
 """Layers that read other layers to ONNX: route, shortcut, scale_channels, sam.
 
-Source: Darknet src/route_layer.c, src/shortcut_layer.c; src/scale_channels_layer.c, src/sam_layer.c and
-``shortcut_multilayer_cpu`` (src/blas.c) of AlexeyAB/darknet.
+Source: Darknet src/route_layer.c, src/shortcut_layer.c; src/scale_channels_layer.c, src/sam_layer.c,
+``shortcut_multilayer_cpu`` (src/blas.c) and ``fuse_conv_batchnorm`` (src/network.c) of AlexeyAB/darknet.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from edgeyolo.darknet.layers import Route, Sam, ScaleChannels, Shape, Shortcut
 
 __all__ = ["emit_route", "emit_sam", "emit_scale_channels", "emit_shortcut"]
 
-# AlexeyAB/darknet, `shortcut_multilayer_cpu` and `fuse_conv_batchnorm`: the floor of a relu-normalised weight
-# (`lrelu`) and what is added to the sum.
+# AlexeyAB/darknet, `fuse_conv_batchnorm` (src/network.c): the floor of a relu-normalised weight (`lrelu`) and
+# what is added to the sum.
 _RELU_FLOOR = 0.001
 _SUM_EPSILON = 0.0001
 

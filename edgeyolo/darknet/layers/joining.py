@@ -79,8 +79,8 @@ class Shortcut(Layer):
 
     With a weighted fusion there is one parameter ``weights``, ``(n,)`` (`per_feature`) or ``(n, c)``
     (`per_channel`), n = ``len(inputs)``, row 0 for the previous layer. Normalisation across the n rows:
-    ``relu``: ``max(w, 0) / (sum(max(w, 0)) + 0.0001)``; ``softmax``: ``exp(w - max) / (sum(exp(w - max)) +
-    0.0001)``.
+    ``relu``: ``max(w, 0.001) / (sum(max(w, 0.001)) + 0.0001)``, the floor that ``fuse_conv_batchnorm`` sets
+    before any inference (training has 0 there); ``softmax``: ``exp(w - max) / (sum(exp(w - max)) + 0.0001)``.
 
     Args:
         activation: What follows.
@@ -88,7 +88,9 @@ class Shortcut(Layer):
         normalization: What is done to them (``weights_normalization``).
 
     Source:
-        src/shortcut_layer.c, ``shortcut_cpu`` and AlexeyAB's ``shortcut_multilayer_cpu`` (src/blas.c).
+        src/shortcut_layer.c, ``shortcut_cpu`` (src/blas.c) of pjreddie/darknet;
+        ``shortcut_multilayer_cpu`` (src/blas.c) and ``fuse_conv_batchnorm`` (src/network.c) of
+        AlexeyAB/darknet.
     """
 
     kind: ClassVar[str] = "shortcut"

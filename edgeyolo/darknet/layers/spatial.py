@@ -188,10 +188,11 @@ class Reorg3d(Layer):
 
     Args:
         stride: Block size.
-        reverse: The other direction, depth-to-space.
+        reverse: Darknet's own other direction, ``(c / stride**2, h * stride, w * stride)``. Its values are
+            no inverse of this one's, and no emitter writes it.
 
     Source:
-        src/reorg_layer.c of AlexeyAB/darknet.
+        src/reorg_layer.c, ``reorg_cpu`` (src/blas.c) of AlexeyAB/darknet.
     """
 
     kind: ClassVar[str] = "reorg3d"
