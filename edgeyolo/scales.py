@@ -34,8 +34,8 @@ class TensorScale:
         method: What chose it: ``percentile 99.99``, ``mse``, ``largest`` ...
 
     Examples:
-        >>> TensorScale(amax=6.35, method="mse").scale
-        0.05
+        >>> TensorScale(amax=63.5, method="mse").scale
+        0.5
     """
 
     amax: float

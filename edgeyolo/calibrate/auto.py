@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoConfig", "choice_by_search"]
 
-_PERCENTILES = (99.0, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.999)
+_LEAST_PERCENT = 99.5
+_RATIO = 1.15  # between two candidates: noise changes by a third
 _STARTS = ("percentile 99.9", "percentile 99.95", "percentile 99.99", "mse")
 _SEARCH_MACS = 3e12  # work of the coordinate descent: a minute or so on two cores of a laptop
 _LEAST_IMAGES = 8  # fewer say too little of a change
@@ -273,10 +274,14 @@ class _Search:
         return found
 
     def _ladder(self, group: str) -> list[float]:
+        """Give the range of a group in even ratios, from what clips one value in 200 to what clips none."""
         counts, width = group_counts(self._plan, self._statistics, group)
-        steps = {percentile(counts, width, percent) for percent in _PERCENTILES}
-        steps |= {mse(counts, width), largest(counts, width), self._chosen()[group]}
-        return sorted(steps)
+        chosen = self._chosen()[group]
+        low = min(percentile(counts, width, _LEAST_PERCENT), chosen)
+        high = max(largest(counts, width), chosen)
+        below = [chosen * _RATIO**-step for step in range(1, 40) if chosen * _RATIO**-step >= low]
+        above = [chosen * _RATIO**step for step in range(1, 40) if chosen * _RATIO**step <= high]
+        return sorted([*below, chosen, *above])
 
     def _scales_for(self, amax: Mapping[str, float], method: str, *, moved: set[str] | None = None) -> Scales:
         tensors = {}

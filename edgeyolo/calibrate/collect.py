@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Statistics", "Tap", "collect", "taps_for"]
 
-SAMPLES = 4096  # values a tensor and image, about; docs/int8.md has what fewer and more change
+# Values a tensor and image, about. Against every single value, 294 pictures through yolo-fastest-1.1 move a
+# 99.99th percentile by 7 % (root mean square over its tensors), which is less than a search step; 16384
+# still move it by 5 %: what is left comes from the borders, whose rows and columns 0 are seen more often.
+SAMPLES = 4096
 _HELD_BYTES = 64 << 20  # samples held back, to be counted many images at a time
 _PREFIX = "edgeyolo/tap"
 

@@ -1,0 +1,114 @@
+"""The whole search on a small detector: better than any one method, repeatable, within its budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.needs("onnx", "onnxruntime")
+pytest.importorskip("onnx")
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+
+from edgeyolo.calibrate.auto import AutoConfig, choice_by_search  # noqa: E402
+from edgeyolo.calibrate.choice import Choice, choice_by_method  # noqa: E402
+from edgeyolo.calibrate.collect import collect, taps_for  # noqa: E402
+from edgeyolo.errors import DeadTensorError  # noqa: E402
+from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
+from edgeyolo.scales import Provenance, Scales  # noqa: E402
+from tests.calibrate.tiny_detector import write_detector  # noqa: E402
+from tests.qdq.nets import detector, images, run  # noqa: E402
+
+PROVENANCE = Provenance(
+    model_sha256="m", preprocess_sha256="p", manifest_sha256="i", images=24, method="auto"
+)
+
+
+def uneven() -> onnx.ModelProto:
+    """The detector with channels of very different size, as trained networks have them."""
+    model = detector()
+    rng = np.random.default_rng(4)
+    for tensor in model.graph.initializer:
+        if tensor.name in ("wide_w", "body_w", "neck_w"):
+            values = onnx.numpy_helper.to_array(tensor).copy()
+            values *= np.exp(rng.normal(0, 1.2, len(values))).astype(np.float32)[:, None, None, None]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    return model
+
+
+def searched(model: onnx.ModelProto, **config: float) -> Choice:
+    view = GraphView(model)
+    batches, held = images(24, seed=2), images(12, seed=3)
+    statistics = collect(model, taps_for(view, quant_plan(view)), batches)
+    return choice_by_search(model, statistics, batches, held, PROVENANCE, config=AutoConfig(**config))
+
+
+def error_of(model: onnx.ModelProto, scales: Scales) -> float:
+    """Root mean square at the heads, on images that nobody has seen."""
+    int8 = int8_model(model, scales, "tensorrt")
+    total = power = 0.0
+    for image in images(16, seed=11):
+        for one, other in zip(run(model, image), run(int8, image), strict=True):
+            total += float(np.square(one - other).sum())
+            power += float(np.square(one).sum())
+    return float(np.sqrt(total / power))
+
+
+def test_better_than_every_single_method() -> None:
+    model = uneven()
+    view = GraphView(model)
+    plan = quant_plan(view)
+    statistics = collect(model, taps_for(view, plan), images(24, seed=2))
+    choice = searched(model, target_agreement=0.0)
+    single = [
+        error_of(model, choice_by_method(plan, statistics, method, PROVENANCE).scales)
+        for method in ("minmax", "percentile", "mse")
+    ]
+    assert error_of(model, choice.scales) < 0.8 * min(single)
+    assert choice.scales.float_layers == {}
+    assert any("equalisation of" in line for line in choice.applied)
+
+
+def test_the_scales_of_a_cache_are_those_of_the_plain_graph() -> None:
+    choice = searched(uneven(), target_agreement=0.0)
+    assert choice.scales.channel_factors
+    assert choice.scales.plain.keys() == choice.scales.tensors.keys()
+    assert choice.scales.plain["wide_leaky"].amax > 2 * choice.scales.tensors["wide_leaky"].amax
+
+
+def test_the_same_images_give_the_same_scales() -> None:
+    model = uneven()
+    assert searched(model).scales == searched(model).scales
+
+
+def test_float_layers_only_within_the_budget() -> None:
+    model = uneven()
+    macs = {layer.name: layer.macs for layer in quant_plan(GraphView(model)).layers}
+    choice = searched(model, target_agreement=1.0, max_float_macs=0.06)
+    assert choice.scales.float_layers
+    assert sum(macs[name] for name in choice.scales.float_layers) <= 0.06 * sum(macs.values())
+    assert all(any(name in line for line in choice.log) for name in choice.scales.float_layers)
+
+
+def test_groups_share_one_value() -> None:
+    model = uneven()
+    tensors = searched(model).scales.tensors
+    for group in quant_plan(GraphView(model)).groups:
+        assert len({tensors[name] for name in group}) == 1
+
+
+def test_dead_tensors_stop_it_where_the_float_budget_does_not_hold_their_readers(tmp_path: Path) -> None:
+    model = onnx.load(write_detector(tmp_path / "m.onnx", dead=True))
+    view = GraphView(model)
+    rng = np.random.default_rng(0)
+    batches = [rng.random((1, 3, 64, 64), np.float32) for _ in range(4)]
+    statistics = collect(model, taps_for(view, quant_plan(view)), batches)
+    with pytest.raises(
+        DeadTensorError, match=r"tensor 'second' is 0 on all 4 images, and 1 layers behind it"
+    ):
+        choice_by_search(model, statistics, batches, batches, PROVENANCE, config=AutoConfig())
+    allowed = AutoConfig(max_float_macs=0.5)
+    choice = choice_by_search(model, statistics, batches, batches, PROVENANCE, config=allowed)
+    assert "third_raw" in choice.scales.float_layers

@@ -1,0 +1,94 @@
+"""Coordinate descent on a known surface, and the choice of float layers on a known table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.needs("onnx", "onnxruntime")
+pytest.importorskip("onnx")
+
+from edgeyolo.calibrate.float_layers import leave_float  # noqa: E402
+from edgeyolo.calibrate.search import coordinate_descent  # noqa: E402
+from edgeyolo.qdq import GraphView, quant_plan  # noqa: E402
+from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
+from tests.qdq.nets import detector  # noqa: E402
+
+
+class Bowl:
+    """A simulator whose error is least where every amax is 3, and is the same on each image."""
+
+    def __init__(self) -> None:
+        self.images = [None] * 4
+        self.evaluated = 0
+
+    def shares(self, amax: Mapping[str, float], images: range) -> list[float]:
+        self.evaluated += len(images)
+        return [1 + sum((value - 3) ** 2 for value in amax.values())] * len(images)
+
+
+def test_each_scale_moves_to_the_bottom() -> None:
+    ladder = [1.0, 2.0, 3.0, 4.0, 5.0]
+    bowl: Any = Bowl()
+    found = coordinate_descent(bowl, {"a": ladder, "b": ladder}, {"a": 5.0, "b": 2.0}, ["a", "b"])
+    assert found == {"a": 3.0, "b": 3.0}
+    assert bowl.evaluated < 4 * (1 + 2 * len(ladder))
+
+
+def test_only_the_groups_asked_for_move() -> None:
+    ladder = [1.0, 2.0, 3.0]
+    bowl: Any = Bowl()
+    assert coordinate_descent(bowl, {"a": ladder}, {"a": 1.0, "b": 1.0}, ["a"]) == {"a": 3.0, "b": 1.0}
+
+
+class Table:
+    """A simulator for float layers: every layer takes its own part off the error."""
+
+    def __init__(self, scales: Scales, gains: Mapping[str, float]) -> None:
+        self.images = [None] * 4
+        self._error = 1 - sum(gains.get(name, 0.0) for name in scales.float_layers)
+
+    def shares(self, amax: Mapping[str, float], images: range) -> list[float]:
+        return [self._error / 4] * len(images)
+
+    def agreement(self, amax: Mapping[str, float]) -> float:
+        return 1 - self._error
+
+
+def left(gains: Mapping[str, float], *, target: float, budget: float) -> dict[str, str]:
+    plan = quant_plan(GraphView(detector()))
+    provenance = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="", images=8, method="")
+    tensors = {name: TensorScale(amax=1, method="") for group in plan.groups for name in group}
+    scales = Scales(provenance=provenance, tensors=tensors)
+
+    def simulate(tried: Scales) -> Any:
+        return Table(tried, gains)
+
+    macs = int(budget * plan.macs)
+    return leave_float(plan, scales, simulate, {}, target=target, budget=macs).layers
+
+
+def test_nothing_stays_float_where_the_target_is_met() -> None:
+    assert left({"head_a": 0.5}, target=0.0, budget=0.5) == {}
+
+
+def test_most_gain_for_its_cost_first_and_no_more_than_needed() -> None:
+    # head_a has an eighth of neck's multiply-adds; the two together would be more than is needed
+    assert list(left({"head_a": 0.3, "neck": 0.4}, target=0.25, budget=0.9)) == ["head_a"]
+    found = left({"head_a": 0.3, "neck": 0.4}, target=0.6, budget=0.9)
+    assert list(found) == ["head_a", "neck"]
+    assert "error at the outputs 1.0000 to 0.7000 for" in found["head_a"]
+
+
+def test_the_budget_is_never_passed() -> None:
+    plan = quant_plan(GraphView(detector()))
+    gains = {layer.name: 0.1 for layer in plan.layers}
+    macs = {layer.name: layer.macs for layer in plan.layers}
+    for budget in (0.0, 0.02, 0.05, 0.3):
+        assert sum(macs[name] for name in left(gains, target=1, budget=budget)) <= budget * plan.macs
+
+
+def test_a_layer_that_brings_nothing_is_not_left() -> None:
+    assert left({"head_a": 0.0, "narrow": -0.1, "deep": 0.2}, target=1, budget=0.9).keys() == {"deep"}

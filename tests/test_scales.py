@@ -1,0 +1,87 @@
+"""``scales.json``: what goes in comes out, stale ones are named, wrong ones are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeyolo.errors import CalibrationError, StaleScalesError
+from edgeyolo.scales import Provenance, Scales, TensorScale, preprocess_sha256, read_scales
+from edgeyolo.spec import Preprocess
+
+PROVENANCE = Provenance(
+    model_sha256="a" * 64,
+    preprocess_sha256=preprocess_sha256(Preprocess()),
+    manifest_sha256="c" * 64,
+    images=294,
+    method="auto",
+    versions={"onnxruntime": "1.18"},
+)
+SCALES = Scales(
+    provenance=PROVENANCE,
+    tensors={
+        "images": TensorScale(amax=1.0, method="mse"),
+        "Größe/ü": TensorScale(amax=0.1 + 0.2, method="search"),
+    },
+    float_layers={"conv": "why"},
+    weight_amax={"conv": (0.5, 0.25)},
+    channel_factors={"images": (1.0, 2.0, 0.1)},
+    bias_shift={"conv": (0.125, -3e-9)},
+    plain={"images": TensorScale(amax=2.0, method="percentile 99.9")},
+)
+
+
+def test_a_file_holds_it_all(tmp_path: Path) -> None:
+    SCALES.write(tmp_path / "scales.json")
+    assert read_scales(tmp_path / "scales.json") == SCALES
+
+
+def test_a_diff_can_be_read(tmp_path: Path) -> None:
+    SCALES.write(tmp_path / "scales.json")
+    lines = (tmp_path / "scales.json").read_text(encoding="utf-8").splitlines()
+    assert '    "images": {"amax": 1.0, "method": "mse"},' in lines
+
+
+def test_other_models_and_preprocesses_are_named() -> None:
+    SCALES.check(model_sha256="a" * 64, preprocess=Preprocess())
+    with pytest.raises(StaleScalesError, match="another model: model_sha256 bbbbbbbbbbbb… expected, aaaaaa"):
+        SCALES.check(model_sha256="b" * 64)
+    with pytest.raises(StaleScalesError, match="another preprocess: preprocess_sha256") as caught:
+        SCALES.check(model_sha256="a" * 64, preprocess=Preprocess(pad_value=114))
+    assert "edgeyolo calibrate" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("amax", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_range_is_positive_and_finite(amax: float) -> None:
+    with pytest.raises(CalibrationError, match="a positive finite number expected"):
+        TensorScale(amax=amax, method="mse")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format 1 expected, 99 found"),
+        ({"tensors": {"images": {"amax": -1, "method": ""}}}, "positive finite number expected, -1.0 found"),
+        ({"tensors": {"images": 3}}, "a scales file expected, TypeError"),
+        ({"provenance": {}}, "a scales file expected, TypeError"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = tmp_path / "scales.json"
+    SCALES.write(path)
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
+    with pytest.raises(CalibrationError, match=message):
+        read_scales(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "<html>", "{}"])
+def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scales.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CalibrationError, match=r"scales.json: a scales file expected"):
+        read_scales(tmp_path / "scales.json")
+
+
+def test_an_absent_file_says_what_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="cannot be read") as caught:
+        read_scales(tmp_path / "scales.json")
+    assert "edgeyolo calibrate" in (caught.value.hint or "")
