@@ -112,7 +112,7 @@ class Device:
             EngineError: The driver has no graphs, or something in `work` cannot be captured. The queue is
                 as before.
         """
-        stream = ctypes.c_void_p(queue.handle)
+        stream = queue.pointer
         self._library.call("cuStreamBeginCapture_v2", stream, _CAPTURE_THREAD_LOCAL)
         graph = ctypes.c_void_p()
         try:
@@ -262,6 +262,7 @@ class Queue:
         self._stream = self._drv.Stream(_STREAM_NON_BLOCKING)
         self._mark = self._drv.Event(_EVENT_BLOCKING_SYNC | _EVENT_DISABLE_TIMING)
         self.handle: int = self._stream.handle
+        self.pointer = ctypes.c_void_p(self.handle)
 
     @property
     def stream(self) -> Any:
@@ -300,7 +301,7 @@ class Graph:
 
     def launch(self, queue: Queue) -> None:
         """Put the captured work on a queue."""
-        self._library.call("cuGraphLaunch", self._runnable, ctypes.c_void_p(queue.handle))
+        self._library.call("cuGraphLaunch", self._runnable, queue.pointer)
 
     def close(self) -> None:
         """Destroy it; inside ``with device:``, after all work."""
