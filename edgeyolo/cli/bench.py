@@ -19,6 +19,7 @@ def bench(
     engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
     source: Annotated[str, typer.Option(metavar="URI", help="As for run.")] = "test://",
     frames: Annotated[int, typer.Option(help="Frames to measure.")] = 200,
+    layers: Annotated[bool, typer.Option("--layers", help="Each layer's time too (TensorRT).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure every stage (p50, p90, p99), frames a second, memory and the time to load."""
@@ -27,7 +28,7 @@ def bench(
 
     from edgeyolo.pipeline.bench import bench as measure
 
-    report = measure(engine, source=source, frames=frames)
+    report = measure(engine, source=source, frames=frames, layers=layers)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(report)))
     else:

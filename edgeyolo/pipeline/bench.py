@@ -10,7 +10,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -19,7 +19,7 @@ import numpy as np
 from edgeyolo.camera import open_source
 from edgeyolo.errors import ConfigError
 from edgeyolo.frames import Frame, Result, Source
-from edgeyolo.pipeline.loop import FrameLoop, LoopReport
+from edgeyolo.pipeline.loop import FrameLoop, LoopReport, Model
 from edgeyolo.pipeline.run import open_model
 from edgeyolo.vision.draw import Painter
 
@@ -47,6 +47,8 @@ class BenchReport:
         peak_memory_mib: Largest resident memory of the process so far.
         stage_ms: Stage to ``{"p50", "p90", "p99"}``; ``latency`` is preprocess, infer and postprocess of one
             frame together.
+        layer_ms: Layer to mean milliseconds, one inference at a time; empty unless asked for.
+        notes: What the user should know of how the engine runs.
     """
 
     engine: str
@@ -60,6 +62,8 @@ class BenchReport:
     first_ms: float
     peak_memory_mib: float
     stage_ms: dict[str, dict[str, float]]
+    layer_ms: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """Give the report as a table."""
@@ -74,18 +78,30 @@ class BenchReport:
             f"load {self.load_ms:.0f} ms, first inference {self.first_ms:.0f} ms, "
             f"peak memory {self.peak_memory_mib:.0f} MiB"
         )
+        yield from self.notes
+        if self.layer_ms:
+            yield from self._layer_lines()
+
+    def _layer_lines(self) -> Iterator[str]:
+        total = sum(self.layer_ms.values())
+        yield f"{len(self.layer_ms)} layers, {total:.2f} ms, the slowest first:"
+        for name, ms in sorted(self.layer_ms.items(), key=lambda item: -item[1]):
+            yield f"{ms:9.3f} ms {ms / total if total else 0:6.1%}  {name}"
 
 
-def bench(engine: Path | str, *, source: str = "test://", frames: int = 200) -> BenchReport:
+def bench(
+    engine: Path | str, *, source: str = "test://", frames: int = 200, layers: bool = False
+) -> BenchReport:
     """Measure an engine on a source; one that ends early is begun again.
 
     Args:
         engine: The engine file.
         source: URI of the source.
         frames: Frames to measure, after a warm-up.
+        layers: Whether to measure each layer too (TensorRT).
 
     Raises:
-        ConfigError: `frames` is below 1.
+        ConfigError: `frames` is below 1, or layers are asked of an engine that cannot tell.
         EngineError: The engine cannot be used.
         SourceError: The source cannot be opened, or fails.
     """
@@ -96,6 +112,10 @@ def bench(engine: Path | str, *, source: str = "test://", frames: int = 200) -> 
         model = open_model(engine)
         load_ms = (perf_counter() - start) * 1e3
         stack.callback(model.close)
+        if layers and model.engine.info.backend != "tensorrt":
+            raise ConfigError(
+                f"--layers: a TensorRT engine expected, {engine} is for {model.engine.info.backend}"
+            )
         repeated = _Repeated(source)
         stack.callback(repeated.close)
         start = perf_counter()
@@ -105,7 +125,8 @@ def bench(engine: Path | str, *, source: str = "test://", frames: int = 200) -> 
             model.infer()
         sink = _LatencySink()
         report = FrameLoop(repeated, model, [sink], draw=Painter(model.names).draw, limit=frames).run()
-        info = model.engine.info
+        info, notes = model.engine.info, model.engine.notes
+        layer_ms = _layer_ms(model) if layers else {}
     return BenchReport(
         engine=str(engine),
         backend=info.backend,
@@ -118,6 +139,8 @@ def bench(engine: Path | str, *, source: str = "test://", frames: int = 200) -> 
         first_ms=first_ms,
         peak_memory_mib=_peak_memory_mib(),
         stage_ms=_stage_ms(report, sink.times),
+        layer_ms=layer_ms,
+        notes=notes,
     )
 
 
@@ -150,6 +173,12 @@ class _LatencySink:
 
     def close(self) -> None:
         pass
+
+
+def _layer_ms(model: Model) -> dict[str, float]:
+    from edgeyolo.runtime.tensorrt_layers import layer_times
+
+    return {name: round(ms, 4) for name, ms in layer_times(model.engine).items()}
 
 
 def _peak_memory_mib() -> float:

@@ -365,6 +365,28 @@ def test_the_sidecar_is_checked_before_the_plan_is_touched(
 
 @lazily
 @on_jetpack_6
+def test_the_commands_say_how_to_trust_an_engine(
+    cuda: Simulator, engine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeyolo.cli.main import main
+
+    def run(*options: str) -> tuple[int, str]:
+        monkeypatch.setattr(
+            sys, "argv", ["edgeyolo", "run", str(engine), "test://", "--frames", "2", *options]
+        )
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    engine.write_bytes(engine.read_bytes() + b"\0")
+    code, said = run()
+    assert code == 2
+    assert "--trust" in said
+    assert run("--trust")[0] == 0
+
+
+@lazily
+@on_jetpack_6
 @pytest.mark.parametrize("size", [0, 10, 200, -1])
 def test_a_truncated_plan(size: int, cuda: Simulator, engine: Path) -> None:
     engine.write_bytes(engine.read_bytes()[:size])

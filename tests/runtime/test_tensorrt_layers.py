@@ -94,3 +94,26 @@ def test_names_only_and_nonsense() -> None:
     for text in ("", "[]", '{"Layers": [1]}', '{"Layers": [{"Kind": 1}]}'):
         with pytest.raises(EngineError, match="inspector"):
             layer_facts_from_json(text)
+
+
+@lazily
+@on_jetpack_6
+def test_bench_prints_the_layers(
+    cuda: Simulator, tensorrt: ModuleType, engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgeyolo.cli.main import app
+
+    app(["bench", str(engine), "--frames", "4", "--layers"], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    start = next(index for index, line in enumerate(lines) if "the slowest first" in line)
+    assert any(line.startswith("load ") and "first inference" in line for line in lines[:start])
+    assert lines[start].split()[0] == str(len(lines) - start - 1)
+    assert all(line.split()[:2] == ["0.001", "ms"] for line in lines[start + 1 :])
+
+
+def test_bench_has_no_layers_of_other_engines(tmp_path: Path) -> None:
+    from edgeyolo.pipeline.bench import bench
+
+    build(tiny_models.write_detector(tmp_path / "m.onnx"), tmp_path / "m.engine", backend="onnxruntime")
+    with pytest.raises(ConfigError, match="--layers: a TensorRT engine expected"):
+        bench(tmp_path / "m.engine", layers=True)
