@@ -14,11 +14,11 @@ PACKAGE = PROJECT / "edgeyolo"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {
-    "boards", "config", "detections", "errors", "files", "frames", "gpu", "jetson", "machine", "optional",
+    "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "jetson", "machine", "optional",
     "qdq", "scales", "sidecar", "spec", "vision",
 }  # fmt: skip
 STAGES = {
-    "build", "calibrate", "camera", "darknet", "evaluate", "fetch", "graph", "runtime", "show",
+    "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "fetch", "graph", "runtime", "show",
 }  # fmt: skip
 TOP = {"cli", "pipeline"}
 BANNED_NAMES = {"utils", "common", "helpers", "misc", "util"}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeyolo import __version__
+from edgeyolo.class_names import names_for
 from edgeyolo.darknet.architectures import architecture
 from edgeyolo.darknet.cfg import Cfg, read_cfg
-from edgeyolo.darknet.names import names_for
 from edgeyolo.darknet.network import Network, Parameters, network_from_cfg
 from edgeyolo.darknet.onnx_file import write_onnx
 from edgeyolo.darknet.to_onnx import DetectorResize, class_count, onnx_from_network

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeyolo.class_names import COCO, VOC
 from edgeyolo.darknet.cfg import parse_cfg, read_cfg
 from edgeyolo.darknet.convert import ConvertOptions, convert
-from edgeyolo.darknet.names import COCO, VOC
 from edgeyolo.darknet.network import network_from_cfg
 from edgeyolo.darknet.onnx_file import write_onnx
 from edgeyolo.darknet.to_onnx import onnx_from_network

@@ -1,6 +1,6 @@
-"""Class names: from a file, or what a Darknet model of that size was trained on.
+"""Class names: from a file, or what a detector of that many classes was most likely trained on.
 
-Owns the two lists that nearly every published Darknet detector uses, and says which was taken. Refuses to
+Owns the two lists that nearly every published detector uses, and says which was taken. Refuses to
 guess in silence: the caller prints `ClassNames.origin`.
 """
 
