@@ -19,6 +19,7 @@ import numpy as np
 from edgeyolo.errors import GraphError
 from edgeyolo.graph.half_plan import FP32_INPUTS, HalfPlan, half_plan
 from edgeyolo.graph.half_proof import TOLERANCE, Closeness, prove_half
+from edgeyolo.graph.tensor_types import shell_of, tensor_types
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class _Writer:
         self._types: Any = proto
         self._source, self._plan = source, plan
         self._constants = {tensor.name: tensor for tensor in source.graph.initializer}
-        self._floats = _float_tensors(source)
+        self._floats = {name for name, kind in tensor_types(source).items() if kind == proto.FLOAT}
         self._is_half: set[str] = set()  # tensors that an FP16 node made
         self._cast: dict[tuple[str, bool], str] = {}  # (tensor, to half) -> its other form
         self._new_constants: dict[str, Any] = {}
@@ -123,13 +124,10 @@ class _Writer:
         for index, node in enumerate(self._source.graph.node):
             self._add(node, half=index in self._plan.half)
         self._restore_outputs()
-        new = type(self._source)()
-        new.CopyFrom(self._source)
-        del new.graph.node[:], new.graph.value_info[:]
+        new = shell_of(self._source)
         new.graph.node.extend(self._nodes)
         read = {name for node in self._nodes for name in node.input}
         kept = [tensor for tensor in self._source.graph.initializer if tensor.name in read]
-        del new.graph.initializer[:]
         new.graph.initializer.extend([*kept, *self._new_constants.values()])
         return new
 
@@ -184,20 +182,3 @@ class _Writer:
             self._nodes.append(
                 self._helper.make_node("Cast", [inner], [output], name=f"{output}_fp32", to=to)
             )
-
-
-def _float_tensors(model: onnx.ModelProto) -> frozenset[str]:
-    """Name every FP32 tensor of a graph, constants included.
-
-    Raises:
-        GraphError: onnx cannot infer the types.
-    """
-    onnx = require("onnx", why="to infer a model's types")
-    try:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=False).graph
-    except Exception as exc:  # onnx raises its own InferenceError
-        raise GraphError(f"the types of this graph cannot be inferred: {exc}") from exc
-    found = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-    for group in (graph.input, graph.output, graph.value_info):
-        found |= {value.name for value in group if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
-    return frozenset(found)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeyolo.graph.tensor_types import tensor_types
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class HalfPlan:
 
     Args:
         half: Index of every node that computes in FP16.
-        decode: Names of the nodes behind the last weighted layers.
+        decode: Names of the nodes behind the last weighted layers that compute floats.
         kept: Name of every other node that stays in FP32 to the reason.
     """
 
@@ -105,8 +106,7 @@ def half_plan(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> HalfPlan
             )
         else:
             half.add(index)
-    names = tuple(model.graph.node[i].name or model.graph.node[i].output[0] for i in sorted(decode))
-    return HalfPlan(half=frozenset(half), decode=names, kept=kept)
+    return HalfPlan(half=frozenset(half), decode=_float_names(model, decode), kept=kept)
 
 
 def reasons(plan: HalfPlan) -> str:
@@ -120,6 +120,13 @@ def reasons(plan: HalfPlan) -> str:
     named = [f"{name}: {why}" for name, why in plan.kept.items() if common[why] == 1]
     counted = [f"{count} nodes: {why}" for why, count in common.items() if count > 1]
     return "; ".join([f"{len(plan.decode)} nodes of the decode", *counted, *named])
+
+
+def _float_names(model: onnx.ModelProto, nodes: Collection[int]) -> tuple[str, ...]:
+    """Name those of some nodes that compute floats: shapes and indexes have no precision to keep."""
+    types, full = tensor_types(model), require("onnx", why="to read a model's types").TensorProto.FLOAT
+    chosen = [model.graph.node[index] for index in sorted(nodes)]
+    return tuple(node.name or node.output[0] for node in chosen if types.get(node.output[0]) == full)
 
 
 def _too_large(model: onnx.ModelProto) -> dict[str, float]:

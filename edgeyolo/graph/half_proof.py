@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeyolo.errors import GraphError, MismatchError
+from edgeyolo.graph.tensor_types import shell_of, tensor_types
 from edgeyolo.optional import require
 from edgeyolo.spec import ModelSpec
 
@@ -142,9 +143,8 @@ def _without_pairs(model: onnx.ModelProto) -> onnx.ModelProto:
             renamed[node.output[0]] = quantize.input[0]
     if not renamed:
         return model
-    copy = type(model)()
-    copy.CopyFrom(model)
-    del copy.graph.node[:], copy.graph.value_info[:]
+    copy = shell_of(model)
+    copy.graph.initializer.extend(model.graph.initializer)
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear" or node.output[0] in renamed:
             continue
@@ -158,15 +158,15 @@ def _rounded(half: onnx.ModelProto) -> onnx.ModelProto:
     """Write an FP16 model in FP32 with every FP16 tensor rounded to FP16."""
     onnx = require("onnx", why="to prove the FP16 form of a graph")
     full, fp16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
-    values = onnx.shape_inference.infer_shapes(half).graph.value_info
-    rounded = {value.name for value in values if value.type.tensor_type.elem_type == fp16}
-    copy = type(half)()
-    copy.CopyFrom(half)
-    del copy.graph.node[:], copy.graph.value_info[:]
-    for tensor in copy.graph.initializer:
+    constants = {tensor.name for tensor in half.graph.initializer}
+    rounded = {name for name, kind in tensor_types(half).items() if kind == fp16} - constants
+    copy = shell_of(half)
+    for tensor in half.graph.initializer:
         if tensor.data_type == fp16:
             value = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+            copy.graph.initializer.append(onnx.numpy_helper.from_array(value, tensor.name))
+        else:
+            copy.graph.initializer.append(tensor)
     make = onnx.helper.make_node
     for node in half.graph.node:
         made = type(node)()
