@@ -1,7 +1,8 @@
 """How far a build is: TensorRT's own phases where it tells them (10.0 on), else a sign of life.
 
-Owns the monitor, the heartbeat and their pace. Ctrl-C reaches Python inside a monitor's callback, where
-TensorRT would swallow it: it is kept, the build is cancelled, and the caller raises it.
+Owns the monitor, the heartbeat and their pace: bars on a terminal, a line now and then elsewhere.
+Ctrl-C reaches Python inside a monitor's callback, where TensorRT would swallow it: it is kept, the build is
+cancelled, and the caller raises it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ class Progress:
     Args:
         say: Is given one line now and then.
         every_s: Seconds between two lines.
+        console: A ``rich.console.Console`` for bars; None for standard error, where it is a terminal.
     """
 
-    def __init__(self, say: Callable[[str], None], *, every_s: float = _LINE_EVERY_S) -> None:
+    def __init__(
+        self, say: Callable[[str], None], *, every_s: float = _LINE_EVERY_S, console: Any = None
+    ) -> None:
         self._say = say
         self._every_s = every_s
+        self._console = console
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
         self._phases: dict[str, tuple[int, int]] = {}  # open phase -> steps done, steps in all
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,25 +60,35 @@ class Progress:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
     def attach(self, trt: Any, config: Any) -> None:
         """Let TensorRT tell its phases, where it can."""
         if hasattr(trt, "IProgressMonitor"):
             self._monitor = _monitor(trt, self)  # TensorRT does not keep it alive
             config.progress_monitor = self._monitor
+            self._bars = _bars(self._console)
 
     def begin(self, phase: str, steps: int) -> None:
         """Note that a phase begins."""
         self._phases[phase] = (0, steps)
+        if self._bars is not None:
+            self._tasks[phase] = self._bars.add_task(phase, total=steps)
 
     def step(self, phase: str, step: int) -> None:
         """Note that a step of a phase is done."""
         if phase in self._phases:
             self._phases[phase] = (step + 1, self._phases[phase][1])
+        if self._bars is not None and phase in self._tasks:
+            self._bars.update(self._tasks[phase], completed=step + 1)
 
     def end(self, phase: str) -> None:
         """Note that a phase is over."""
         self._phases.pop(phase, None)
+        if self._bars is not None and phase in self._tasks:
+            self._bars.remove_task(self._tasks.pop(phase))
 
     def line(self) -> str:
         """Say where the build is.
@@ -94,7 +111,23 @@ class Progress:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._every_s):
-            self._say(self.line())
+            if self._bars is None:
+                self._say(self.line())
+
+
+def _bars(console: Any) -> Any:
+    """Start bars on a terminal; None where there is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        return None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bars = Bars(*columns, console=console, transient=True)
+    bars.start()
+    return bars
 
 
 def _monitor(trt: Any, progress: Progress) -> Any:

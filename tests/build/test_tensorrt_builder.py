@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +17,13 @@ import pytest
 
 from edgeyolo.build import Batches, TensorRTOptions, build, tensorrt_builder, trt_timing_cache
 from edgeyolo.build.trt_options import strongly_typed
+from edgeyolo.build.trt_progress import Progress
 from edgeyolo.errors import (
     BuildError,
     ConfigError,
     GraphError,
     MissingDependencyError,
+    OutputError,
     ParseError,
     PrecisionError,
 )
@@ -287,7 +293,7 @@ def test_a_timing_cache_that_does_not_fit_never_fails_a_build(
     (file,) = tmp_path.glob("*.timing")
     file.write_bytes(content)
     make(model)
-    assert any("does not fit" in line for line in said) == bool(content)
+    assert any("timing cache" in line for line in said) == bool(content)  # TensorRT says so, or we do
     assert json.loads(file.read_text())["tactics"]
 
 
@@ -376,7 +382,8 @@ def test_every_call_that_can_fail(tensorrt: ModuleType, make: Build, tmp_path: P
     "call",
     [
         "IBuilderConfig.create_timing_cache", "IBuilderConfig.set_timing_cache",
-        "IBuilderConfig.get_timing_cache", "ITimingCache.serialize", "ICudaEngine.create_engine_inspector",
+        "IBuilderConfig.get_timing_cache", "ITimingCache.serialize", "ITimingCache.combine",
+        "ICudaEngine.create_engine_inspector",
     ],
 )  # fmt: skip
 @only("10.3")
@@ -405,6 +412,67 @@ def test_ctrl_c_ends_the_build(
     monkeypatch.setattr("edgeyolo.build.trt_progress.Progress.step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make(model)
+
+
+def test_a_sign_of_life_while_it_builds(tensorrt: ModuleType) -> None:
+    heard = threading.Event()
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    config = types.SimpleNamespace()
+    with Progress(hear, every_s=0.01) as progress:
+        progress.attach(tensorrt, config)
+        told = hasattr(tensorrt, "IProgressMonitor")
+        if told:
+            config.progress_monitor.phase_start("Tactic selection", None, 7)
+            assert config.progress_monitor.step_complete("Tactic selection", 2)
+        heard.clear()
+        assert heard.wait(10)
+    assert said[-1].startswith("building, Tactic selection 3/7, " if told else "building, 0 s")
+    assert "MiB of memory free" in said[-1]
+
+
+@only("10.3")
+def test_bars_on_a_terminal(tensorrt: ModuleType) -> None:
+    from rich.console import Console
+
+    shown = io.StringIO()
+    config = types.SimpleNamespace()
+    with Progress(print, console=Console(file=shown, force_terminal=True, width=100)) as progress:
+        progress.attach(tensorrt, config)
+        monitor = config.progress_monitor
+        monitor.phase_start("Tactic selection", None, 7)
+        monitor.step_complete("Tactic selection", 2)
+        progress._bars.refresh()
+        monitor.phase_finish("Tactic selection")
+    assert "Tactic selection" in shown.getvalue()
+    assert "3/7" in shown.getvalue()
+
+
+@only("10.3")
+def test_no_space_on_disk(make: Build, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.write_bytes
+
+    def full(self: Path, data: Any) -> int:
+        if self.suffix == ".engine":
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return real(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        make(model)
+    assert not list(tmp_path.glob("*.engine*"))
+
+
+@only("8.6", "10.3")
+def test_a_calibration_profile_that_is_refused(tensorrt: ModuleType, make: Build, tmp_path: Path) -> None:
+    path = converted(tmp_path, "yolo", "--batch", "dynamic")
+    tensorrt.__simulation__.fail("IBuilderConfig.set_calibration_profile")
+    with pytest.raises(BuildError, match="refuses the calibration profile"):
+        make(path, "int8", device_feed=Feed(tensorrt, (1, 3, 64, 64), 3))
 
 
 @only("10.3")
