@@ -136,6 +136,19 @@ def test_queued_work_fails_where_it_is_waited_for_and_for_good(cuda: Simulator, 
         gpu.mem_alloc(16)
 
 
+@lazy
+def test_a_poisoned_context_runs_nothing_more(cuda: Simulator, gpu: Any) -> None:
+    cuda.fail("async:first", code=ILLEGAL_ADDRESS)
+    first, second, ran = gpu.Stream(), gpu.Stream(), []
+    cuda.enqueue(first.handle, "first", lambda memory: ran.append("first"))
+    cuda.enqueue(second.handle, "second", lambda memory: ran.append("second"))
+    with pytest.raises(gpu.LogicError, match="illegal memory access"):
+        first.synchronize()
+    with pytest.raises(gpu.LogicError, match="illegal memory access"):
+        gpu.Context.synchronize()
+    assert not ran
+
+
 def test_what_a_poisoned_context_cannot_free_is_no_leak(cuda: Simulator, drv: Any) -> None:
     cuda.expect("dead_context")  # pycuda tries to free the buffer later, and says so on stderr
     context = drv.Device(0).make_context()

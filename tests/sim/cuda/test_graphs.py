@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.sim.cuda.simulator import DeviceMemory, Simulator
+from tests.sim.cuda.simulator import ILLEGAL_ADDRESS, DeviceMemory, Simulator
 
 lazy = pytest.mark.parametrize("cuda", ["lazy"], indirect=True)
 GLOBAL, THREAD_LOCAL, RELAXED = 0, 1, 2  # CUstreamCaptureMode
@@ -133,6 +133,53 @@ def test_streams_join_a_capture_and_are_joined_back(cuda: Simulator, gpu: Any, g
     with pytest.raises(gpu.LogicError, match="event last recorded in a capturing stream"):
         join.query()
     graphs.free(graph, executable)
+
+
+@lazy
+def test_an_event_that_is_recorded_again_outside_is_an_event_again(
+    cuda: Simulator, gpu: Any, graphs: Graphs
+) -> None:
+    stream, event = gpu.Stream(NON_BLOCKING), gpu.Event()
+    graphs.begin(stream)
+    event.record(stream)
+    _, graph = graphs.end(stream)
+    with pytest.raises(gpu.LogicError, match="event last recorded in a capturing stream"):
+        stream.wait_for_event(event)
+    event.record(stream)
+    event.synchronize()
+    assert event.query()
+    cuda.library.cuGraphDestroy(graph)
+
+
+@lazy
+def test_a_launch_comes_after_the_launch_before_in_whatever_stream(
+    cuda: Simulator, gpu: Any, graphs: Graphs
+) -> None:
+    stream, other, launches = gpu.Stream(NON_BLOCKING), gpu.Stream(NON_BLOCKING), []
+    graphs.begin(stream)
+    cuda.enqueue(stream.handle, "count", lambda memory: launches.append(len(launches)))
+    _, graph = graphs.end(stream)
+    executable = graphs.instantiate(graph)
+    graphs.launch(executable, stream)
+    graphs.launch(executable, other)
+    other.synchronize()
+    assert launches == [0, 1]
+    assert stream.is_done()
+    graphs.free(graph, executable)
+
+
+def test_work_in_a_graph_can_fail(cuda: Simulator, gpu: Any, graphs: Graphs) -> None:
+    cuda.fail("async:Memset", nth=2, code=ILLEGAL_ADDRESS)
+    stream, buffer = gpu.Stream(NON_BLOCKING), gpu.mem_alloc(4)
+    graphs.begin(stream)
+    gpu.memset_d32_async(int(buffer), 1, 1, stream)
+    _, graph = graphs.end(stream)
+    executable = graphs.instantiate(graph)
+    graphs.launch(executable, stream)
+    stream.synchronize()
+    graphs.launch(executable, stream)
+    with pytest.raises(gpu.LogicError, match="illegal memory access"):
+        stream.synchronize()
 
 
 @lazy

@@ -126,6 +126,19 @@ def test_the_null_stream_waits_for_blocking_streams_only(cuda: Simulator, gpu: A
     stream.synchronize()
 
 
+@lazy
+@pytest.mark.parametrize("flags", [0, NON_BLOCKING])
+def test_blocking_streams_only_wait_for_the_null_stream(cuda: Simulator, gpu: Any, flags: int) -> None:
+    stream, buffer, target = gpu.Stream(flags), gpu.mem_alloc(4), gpu.pagelocked_zeros(1, np.uint32)
+    gpu.memset_d32(int(buffer), 1, 1)
+    gpu.Context.synchronize()
+    gpu.memset_d32(int(buffer), 2, 1)  # asynchronous to the host, in the NULL stream
+    gpu.memcpy_dtoh_async(target, buffer, stream)
+    stream.synchronize()
+    assert target[0] == (1 if flags == NON_BLOCKING else 2)
+    gpu.Context.synchronize()
+
+
 def test_polling_ends(cuda: Simulator, gpu: Any) -> None:
     stream, event, buffer = gpu.Stream(), gpu.Event(), gpu.mem_alloc(16)
     for _ in range(3):
