@@ -16,13 +16,18 @@ def register(app: typer.Typer) -> None:
 
 def _inspect(
     target: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a built-in name such as yolov3.")],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Each layer of a TensorRT engine too; on its device.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell what a cfg, weights, an ONNX model, an engine, scales or a TensorRT cache is."""
     import json
 
-    from edgeyolo.pipeline.inspect import inspect
+    from edgeyolo.pipeline.inspect import inspect, with_layers
     from edgeyolo.pipeline.inspect_text import lines_from_facts
 
     facts = inspect(target)
+    if layers:
+        facts = with_layers(facts)
     typer.echo(json.dumps(facts) if as_json else "\n".join(lines_from_facts(facts)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgeyolo.darknet.layers import Layer
     from edgeyolo.darknet.network import Network
 
-__all__ = ["inspect"]
+__all__ = ["inspect", "with_layers"]
 
 _KINDS = (
     "a Darknet cfg, Darknet weights, an ONNX model, scales.json, a TensorRT calibration cache, "
@@ -238,6 +238,26 @@ def _facts_of_tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
     shape = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
     dtype = require("onnx", why="to read an ONNX file").TensorProto.DataType.Name(tensor.elem_type)
     return {"name": value.name, "dtype": dtype.lower(), "shape": shape}
+
+
+def with_layers(facts: dict[str, Any]) -> dict[str, Any]:
+    """Add what TensorRT says of each layer of an engine; needs the device that the engine is for.
+
+    Args:
+        facts: From `inspect`.
+
+    Raises:
+        ConfigError: They are not of a TensorRT engine.
+        EngineError: The engine does not load here, or TensorRT does not tell.
+        MissingDependencyError: TensorRT, PyCUDA or the GPU is absent.
+    """
+    if facts["kind"] != "engine":
+        raise ConfigError(f"--layers: a TensorRT engine expected, {facts['name']} is {facts['what']}")
+    from edgeyolo.runtime import open_engine
+    from edgeyolo.runtime.tensorrt_layers import layer_facts
+
+    with open_engine(facts["name"]) as engine:
+        return {**facts, "layers": [dataclasses.asdict(layer) for layer in layer_facts(engine)]}
 
 
 def _engine(path: Path) -> dict[str, Any]:

@@ -116,6 +116,9 @@ def _engine(facts: Facts) -> Iterator[str]:
     for key in ("made_from", "versions", "machine"):
         yield from (f"{key.replace('_', ' '):12} {name}: {value}" for name, value in facts[key].items())
     yield f"built        {facts['built_at']}: {facts['command']}"
+    for layer in facts.get("layers", ()):
+        told = [layer["name"], layer["kind"], *layer["outputs"], layer["tactic"]]
+        yield "layer        " + "; ".join(filter(None, told))
 
 
 def _tensors(facts: Facts) -> Iterator[str]:

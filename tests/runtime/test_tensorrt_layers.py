@@ -117,3 +117,19 @@ def test_bench_has_no_layers_of_other_engines(tmp_path: Path) -> None:
     build(tiny_models.write_detector(tmp_path / "m.onnx"), tmp_path / "m.engine", backend="onnxruntime")
     with pytest.raises(ConfigError, match="--layers: a TensorRT engine expected"):
         bench(tmp_path / "m.engine", layers=True)
+
+
+@lazily
+@on_jetpack_6
+def test_inspect_prints_the_layers(
+    cuda: Simulator, tensorrt: ModuleType, engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgeyolo.cli.main import app
+
+    app(["inspect", str(engine), "--layers"], standalone_mode=False)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("layer ")]
+    with open_engine(engine) as opened:
+        assert len(lines) == len(layer_facts(opened))
+    assert "Row major linear FP32 format" in lines[0]
+    with pytest.raises(ConfigError, match="--layers: a TensorRT engine expected"):
+        app(["inspect", "yolov3-tiny", "--layers"], standalone_mode=False)
