@@ -220,19 +220,24 @@ def _tune(simulation: Any, config: Any, layers: list[dict[str, Any]], logger: An
 
 
 class _Phases:
-    """Calls to `IProgressMonitor`; a step that is answered with False ends the build."""
+    """Calls to `IProgressMonitor`; a step that is answered with False ends the build and what was started."""
 
     def __init__(self, simulation: Any, monitor: Any) -> None:
         self._swallowed, self._monitor = simulation.swallowed, monitor
+        self._open: list[str] = []
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
+        self._open.append(name)
         self._call("phase_start", name, parent, steps)
 
     def step(self, name: str, step: int) -> None:
         if self._call("step_complete", name, step) is False:
-            raise RefusedError("Error Code 9: Skipping build, it was cancelled by the progress monitor")
+            while self._open:
+                self.finish(self._open[-1])
+            raise RefusedError("Error Code 7: BuildCanceled (Build canceled by user)")
 
     def finish(self, name: str) -> None:
+        self._open.remove(name)
         self._call("phase_finish", name)
 
     def _call(self, method: str, *args: Any) -> Any:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from tests.sim.tensorrt.pybind import accepted
 from tests.sim.tensorrt.timing_cache import TimingCache
 
 __all__ = ["BuilderConfig", "OptimizationProfile"]
 
+_MOST_LEVEL = 5
 
-def _setting(name: str, *, allowed: Callable[[Any], bool] = lambda value: True) -> property:
-    """Make a property that is kept in `_settings`; a value that is not allowed is refused on the logger."""
+
+def _setting(name: str, kind: str = "int", *, least: int | None = None) -> property:
+    """Make a property that is kept in `_settings`.
+
+    Args:
+        name: Its name.
+        kind: ``int`` or a class of the module, None being allowed for a class that is no enum.
+        least: What is below is refused on the logger.
+    """
 
     def get(self: Any) -> Any:
         return self._settings[name]
 
     def put(self: Any, value: Any) -> None:
-        if allowed(value):
-            self._settings[name] = value
-        else:
-            text = (
-                f"IBuilderConfig: Error Code 3: API Usage Error (Parameter check failed: {name} = {value!r})"
-            )
+        value = accepted(kind, value, vars(self._simulation.module))
+        if least is not None and value < least:
+            text = f"IBuilderConfig: Error Code 3: API Usage Error (Parameter check failed: {name} = {value})"
             self._simulation.log(self._logger, "ERROR", text)
+        else:
+            self._settings[name] = value
 
     return property(get, put)
 
@@ -70,23 +77,31 @@ class BuilderConfig:
             if enum in members:
                 self._settings[name] = members[enum].__members__[member]
 
-    builder_optimization_level = _setting("builder_optimization_level", allowed=lambda v: 0 <= v <= 5)
-    avg_timing_iterations = _setting("avg_timing_iterations", allowed=lambda v: v >= 1)
-    min_timing_iterations = _setting("min_timing_iterations", allowed=lambda v: v >= 1)
+    avg_timing_iterations = _setting("avg_timing_iterations")
+    min_timing_iterations = _setting("min_timing_iterations")
     max_aux_streams = _setting("max_aux_streams")
     max_num_tactics = _setting("max_num_tactics")
-    max_workspace_size = _setting("max_workspace_size", allowed=lambda v: v >= 0)
+    max_workspace_size = _setting("max_workspace_size", least=0)
     l2_limit_for_tiling = _setting("l2_limit_for_tiling")
     DLA_core = _setting("DLA_core")
-    int8_calibrator = _setting("int8_calibrator")
-    progress_monitor = _setting("progress_monitor")
+    int8_calibrator = _setting("int8_calibrator", "IInt8Calibrator")
+    progress_monitor = _setting("progress_monitor", "IProgressMonitor")
     profile_stream = _setting("profile_stream")
-    default_device_type = _setting("default_device_type")
-    engine_capability = _setting("engine_capability")
-    hardware_compatibility_level = _setting("hardware_compatibility_level")
-    profiling_verbosity = _setting("profiling_verbosity")
-    runtime_platform = _setting("runtime_platform")
-    tiling_optimization_level = _setting("tiling_optimization_level")
+    default_device_type = _setting("default_device_type", "DeviceType")
+    engine_capability = _setting("engine_capability", "EngineCapability")
+    hardware_compatibility_level = _setting("hardware_compatibility_level", "HardwareCompatibilityLevel")
+    profiling_verbosity = _setting("profiling_verbosity", "ProfilingVerbosity")
+    runtime_platform = _setting("runtime_platform", "RuntimePlatform")
+    tiling_optimization_level = _setting("tiling_optimization_level", "TilingOptimizationLevel")
+    _level = _setting("builder_optimization_level", least=0)
+
+    @property
+    def builder_optimization_level(self) -> int:
+        return int(self._level)
+
+    @builder_optimization_level.setter
+    def builder_optimization_level(self, value: Any) -> None:
+        self._level = value if not isinstance(value, int) else min(value, _MOST_LEVEL)
 
     # ---- flags ---------------------------------------------------------------------------------------------
 
@@ -131,12 +146,8 @@ class BuilderConfig:
     # ---- memory --------------------------------------------------------------------------------------------
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
-        if pool_size < 0:
-            text = (
-                f"IBuilderConfig::setMemoryPoolLimit: Error Code 3: API Usage Error (poolSize = {pool_size})"
-            )
-            self._simulation.log(self._logger, "ERROR", text)
-            return
+        if pool_size < 0:  # a size_t
+            raise TypeError("set_memory_pool_limit(): incompatible function arguments.")
         self._pools[pool.name] = pool_size
 
     def get_memory_pool_limit(self, pool: Any) -> int:
@@ -151,11 +162,19 @@ class BuilderConfig:
         return len(self._profiles)
 
     def add_optimization_profile(self, profile: Any) -> int:
-        if not profile:
-            text = (
-                "IBuilderConfig::addOptimizationProfile: Error Code 4: API Usage Error (not a valid profile)"
+        reason = None
+        if profile is None:
+            reason = (
+                "IBuilderConfig::addOptimizationProfile: Error Code 3: API Usage Error (profile != nullptr)"
             )
-            self._simulation.log(self._logger, "ERROR", text)
+        elif wrong := profile._invalid():
+            reason = (
+                "IOptimizationProfile::isValid: Error Code 4: API Usage Error (Invalid optimization profiles "
+                f"for input tensors {', '.join(wrong)}, please ensure that the optimization profiles satisfy "
+                "MIN<=OPT<=MAX.)"
+            )
+        if reason is not None:
+            self._simulation.log(self._logger, "ERROR", reason)
             return -1
         self._profiles.append(profile)
         return len(self._profiles) - 1
@@ -188,13 +207,10 @@ class BuilderConfig:
 
     def create_timing_cache(self, serialized_timing_cache: Any) -> Any:
         content = TimingCache._read(bytes(serialized_timing_cache), self._simulation)
-        if content is None:
-            text = (
-                "IBuilderConfig::createTimingCache: Error Code 1: Serialization (Serialization assertion "
-                "stdVersionRead == serializationVersion failed.Version tag does not match.)"
-            )
-            self._simulation.log(self._logger, "ERROR", text)
-            return None
+        if content is None:  # what tensorrt_rtx 1.7.1 does; that every release does is not known
+            text = "Failed to deserialize timing cache. Returning an empty timing cache."
+            self._simulation.log(self._logger, "WARNING", text)
+            content = TimingCache._read(b"", self._simulation)
         return self._simulation.new("ITimingCache", content=content, logger=self._logger)
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
@@ -235,13 +251,20 @@ class OptimizationProfile:
         self._extra = 1.0
 
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        shapes = tuple(tuple(shape) for shape in (min, opt, max))
-        lower, best, upper = shapes
-        if not len(lower) == len(best) == len(upper) or any(
-            not 0 <= a <= b <= c for a, b, c in zip(lower, best, upper, strict=True)
-        ):
-            raise ValueError("Shape provided for min is inconsistent with other shapes.")
-        self._shapes[input] = shapes
+        for kind, shape in (("min", min), ("opt", opt), ("max", max)):
+            if any(size < 0 for size in shape):
+                text = "IOptimizationProfile::setDimensions: Error Code 3: API Usage Error (x >= 0)"
+                self._simulation.log(self._logger, "ERROR", text)
+                raise RuntimeError(f"Shape provided for {kind} is inconsistent with other shapes.")
+        self._shapes[input] = tuple(tuple(shape) for shape in (min, opt, max))
+
+    def _invalid(self) -> list[str]:
+        """Give the inputs whose shapes are not in order."""
+        return [
+            name
+            for name, (lower, best, upper) in self._shapes.items()
+            if not all(a <= b <= c for a, b, c in zip(lower, best, upper, strict=False))
+        ]
 
     def get_shape(self, input: str) -> list[Any]:
         return [self._simulation.module.Dims(shape) for shape in self._shapes.get(input, ())]
@@ -255,4 +278,4 @@ class OptimizationProfile:
         self._extra = value
 
     def __bool__(self) -> bool:
-        return bool(self._shapes)
+        return not self._invalid()

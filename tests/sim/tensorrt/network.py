@@ -221,7 +221,7 @@ class Network:
 
     def __getitem__(self, index: int) -> Any:
         if not -len(self._layers) <= index < len(self._layers):
-            raise IndexError
+            raise IndexError("Out of bounds")
         return self._layers[index]
 
     def _tensor(self, values: list[Any], index: int) -> Any:

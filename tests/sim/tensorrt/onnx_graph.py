@@ -1,9 +1,9 @@
 """What TensorRT's ONNX parser takes and refuses, by generation.
 
 Owns the rules, each a finding with its node and the words of NVIDIA's parser. Refuses to say anything of
-numbers. Source: the table of what each parser accepts in the project's research notes (onnx-tensorrt's
-``onnxOpImporters.cpp`` of 8.6 and 10.x; the parser of tensorrt_rtx 1.7.1, which is that of 11). A uint8 zero
-point of 0 on 8.6 and 10.x is refused here on less than that: nobody tried.
+numbers. The rules of 11 are held against the parser of tensorrt_rtx 1.7.1, which is that of 11
+(``test_rtx.py``); those of 8.6 and 10.x are from onnx-tensorrt's sources and issue threads. That 8.6 and 10.x
+refuse uint8 with zero point 0 is less than that: nobody tried.
 """
 
 from __future__ import annotations
@@ -60,37 +60,39 @@ class Rules:
         half_scales: Whether Q/DQ scales may be float16.
         unsigned: Whether uint8 with zero point 0 passes.
         int64: Whether there is a native int64; else it becomes int32, inputs and outputs too.
-        all_errors: Whether every refused node is reported, not the first alone.
+        checked_first: Whether all operators are looked up before any node is imported.
     """
 
     int8_weights: bool
     half_scales: bool
     unsigned: bool
     int64: bool
-    all_errors: bool
+    checked_first: bool
 
     @classmethod
     def of(cls, version: tuple[int, ...]) -> Rules:
         """Give a release's."""
         ten = version >= (10,)
-        return cls(int8_weights=ten, half_scales=ten, int64=ten, all_errors=ten, unsigned=version >= (11,))
+        return cls(int8_weights=ten, half_scales=ten, int64=ten, checked_first=ten, unsigned=version >= (11,))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A node the parser refuses.
+    """What the parser refuses.
 
     Args:
         index: Of the node; -1 is the model itself.
-        code: A member of `ErrorCode`, of the oldest generation too.
+        code: A member of `ErrorCode`.
         text: What the parser says.
         function: The parser's function that says it.
+        file: The source file that is in.
     """
 
     index: int
     code: str
     text: str
-    function: str = "parseNode"
+    function: str
+    file: str = "onnxOpImporters.cpp"
 
 
 @dataclass
@@ -127,20 +129,21 @@ class Graph:
         """Read a model and its external data.
 
         Raises:
-            ValueError: It is no ONNX, or a file is missing.
+            ValueError: It is no ONNX.
+            FileNotFoundError: An initializer's file is missing; its arguments are the tensor and the file.
         """
         try:
             model = onnx.load_model_from_string(data)
         except Exception as exc:
-            raise ValueError("Failed to parse the ONNX model.") from exc
+            raise ValueError("not an ONNX model") from exc
         if not model.graph.node:
-            raise ValueError("Failed to parse the ONNX model.")
+            raise ValueError("an ONNX model of nothing")
         for tensor in model.graph.initializer:
             if tensor.data_location == TensorProto.EXTERNAL:
                 entries = {entry.key: entry.value for entry in tensor.external_data}
                 where = (folder or Path()) / entries["location"]
                 if not where.is_file():
-                    raise ValueError(f"Failed to open file: {where}")
+                    raise FileNotFoundError(tensor.name, str(where))
         if folder is not None:
             onnx.load_external_data_for_model(model, str(folder))
         return cls(model)
@@ -161,58 +164,71 @@ class Graph:
         return TensorProto.FLOAT16 in self.types.values()
 
 
-def findings(graph: Graph, rules: Rules) -> Iterator[Finding]:
-    """Look at every node in order."""
-    opset = max((o.version for o in graph.model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+def findings(graph: Graph, rules: Rules) -> list[Finding]:
+    """Give what a parser reports: from 10 on all unknown operators, else the first node it cannot import."""
+    unknown, misfits = [], []
     for index, node in enumerate(graph.model.graph.node):
         if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
-            text = 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
-            yield Finding(index, "UNSUPPORTED_NODE", text, "importFallbackPluginImporter")
+            unknown.append(_unknown(index, rules))
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            for text in _quantization(graph, node, rules, opset):
-                yield Finding(index, "INVALID_NODE", text, "QuantDequantLinearHelper")
-                break
+            misfits += list(_quantization(graph, index, rules))[:1]
+    if rules.checked_first and unknown:
+        return unknown
+    return sorted([*unknown, *misfits], key=lambda finding: finding.index)[:1]
 
 
-def _quantization(graph: Graph, node: onnx.NodeProto, rules: Rules, opset: int) -> Iterator[str]:
+def _unknown(index: int, rules: Rules) -> Finding:
+    text = 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
+    if rules.checked_first:
+        return Finding(index, "INVALID_NODE", text, "checkFallbackPluginImporter", "onnxOpCheckers.cpp")
+    return Finding(index, "UNSUPPORTED_NODE", f"Assertion failed: {text}", "importFallbackPluginImporter")
+
+
+def _quantization(graph: Graph, index: int, rules: Rules) -> Iterator[Finding]:
+    node = graph.model.graph.node[index]
+
+    def refuse(text: str, function: str) -> Finding:
+        return Finding(index, "INVALID_NODE", f"Assertion failed: {text}", function)
+
     data, scale = graph.constants.get(node.input[0]), graph.constants.get(node.input[1])
     zero = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
     if node.op_type == "DequantizeLinear" and data is not None:
         if data.dtype == np.int32:
-            yield (
-                "(dataType == DataType::kINT8 || dataType == DataType::kFP8) && "
-                '"TensorRT only allows FP8, INT8 and INT4 inputs to DequantizeLinear, found INT32"'
-            )
+            yield _int32_data(index, graph.name_of(index))
         if data.dtype == np.int8 and not rules.int8_weights:
-            yield 'inputs.at(0).is_tensor() && "invalid weights type of Int8"'
+            yield refuse('"invalid weights type of Int8"', "QuantDequantLinearHelper")
     if scale is None:
-        yield 'inputs.at(1).is_weights() && "The scale input must be an initializer"'
+        yield refuse(
+            "inputs.at(1).is_weights(): The scale must be an initializer.", "QuantDequantLinearHelper"
+        )
         return
     if scale.dtype == np.float16 and not rules.half_scales:
-        yield 'scale.type == DataType::kFLOAT && "TRT 8 takes FP32 scales"'
-    if not (scale > 0).all():
-        yield 'std::all_of(scale > 0) && "Scale coefficients must all be positive"'
-    yield from _zero_point(zero, rules)
-    if scale.size > 1:
-        if opset < 13:
-            yield "opset >= 13 && \"per-channel scales need the attribute 'axis'\""
-        elif data is not None and scale.size != data.shape[axis]:
-            channels = data.shape[axis]
-            yield f'K == scale.count() && "{scale.size} scales for {channels} channels of axis {axis}"'
-
-
-def _zero_point(zero: np.ndarray[Any, Any] | None, rules: Rules) -> Iterator[str]:
-    if zero is None:
-        if not rules.unsigned:
-            yield 'zeroPoint && "without a zero point the type is uint8, which is not supported"'
-    elif zero.dtype == np.uint8 and not rules.unsigned:
-        yield 'zeroPoint.type == DataType::kINT8 && "UINT8 quantization is not supported"'
-    elif zero.any():
-        yield (
-            'shiftIsAllZeros(zeroPoint) && "TRT only supports symmetric quantization: the zero point must be '
-            'all zeros (DLA: set kENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA)"'
+        yield refuse("scale.type == DataType::kFLOAT", "QuantDequantLinearHelper")
+    unsigned = zero is None or zero.dtype == np.uint8
+    if unsigned and not rules.unsigned:
+        yield refuse("zeroPoint.type == DataType::kINT8: UINT8 is not supported.", "QuantDequantLinearHelper")
+    if zero is not None and zero.any():
+        yield refuse(
+            "shiftIsAllZeros(zeroPoint): Non-zero zero point is not supported. Please set "
+            "kENABLE_UINT8_AND_ASYMMETRIC_QUANTIZATION_DLA to enable asymmetric quantization if it is "
+            "on DLA.",
+            "buildZeroPointTensor",
         )
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    if scale.size > 1 and data is not None and scale.size != (channels := data.shape[axis]):
+        yield refuse(
+            "K == scaleSize: The number of scales is not equal to the number of output channels. Number of "
+            f"output channels = {channels}, number of scales = {scale.size}.",
+            "validateScaleDimensions",
+        )
+
+
+def _int32_data(index: int, name: str) -> Finding:
+    text = (
+        f"Invalid Node - {name}\nITensor::getDimensions: Error Code 4: API Usage Error ({name}: input has "
+        "type Int32 but must have type FP8, FP4, Int4, Int8, or UInt8.)"
+    )
+    return Finding(index, "INVALID_NODE", text, "parseNode", "ModelImporter.cpp")
 
 
 def static_shape(value: Any) -> tuple[int, ...]:

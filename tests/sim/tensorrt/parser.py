@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ class ParserError:
         return self._simulation.module.ErrorCode.__members__[self._finding.code]
 
     def desc(self) -> str:
-        return f"Assertion failed: {self._finding.text}" if self._finding.index >= 0 else self._finding.text
+        return self._finding.text
 
     def file(self) -> str:
-        return "onnxOpImporters.cpp" if self._finding.index >= 0 else "ModelImporter.cpp"
+        return self._finding.file
 
     def func(self) -> str:
         return self._finding.function
@@ -58,9 +59,9 @@ class OnnxParser:
     _simulation: Any
 
     def __init__(self, network: Any, logger: Any) -> None:
-        self._network, self._logger = network, logger
+        self._network, self._logger = weakref.ref(network), logger
         self._errors: list[Any] = []
-        self._flags = 0
+        self._flags = 1 if self._simulation.version >= (10,) else 0  # NATIVE_INSTANCENORM
         self._subgraphs: list[tuple[list[int], bool]] = []
         self._config: Any = None
 
@@ -96,27 +97,43 @@ class OnnxParser:
         return []
 
     def parse(self, model: Any, path: str | None = None) -> bool:
+        network = self._alive()
+        if network._graph is not None:
+            text = "ModelImporter.cpp:1170: Parse was called with a non-empty network definition"
+            self._simulation.log(self._logger, "ERROR", text)
+            return False
         graph = self._read(bytes(model), Path(path).parent if path else None)
         if graph is not None and not self._errors:
-            self._network._fill(graph)
+            network._fill(graph)
             return True
         return False
 
     def parse_from_file(self, model: str) -> bool:
         path = Path(model)
         if not path.is_file():
-            return self._refuse(
-                None, Finding(-1, "MODEL_DESERIALIZE_FAILED", f"Failed to open file: {model}")
+            text = (
+                "Assertion failed: stat(onnxModelFile, &sb) == 0 && S_ISREG(sb.st_mode): Input file cannot "
+                f"be found, or is not a regular file: {model}"
             )
+            self._refuse(None, Finding(-1, "INVALID_VALUE", text, "parseFromFile", "ModelImporter.cpp"))
+            return False
         return OnnxParser.parse(self, path.read_bytes(), model)
 
     def supports_model(
         self, model: Any, path: str | None = None
     ) -> tuple[bool, list[tuple[list[int], bool]]]:
-        return OnnxParser.supports_model_v2(self, model, path), self._subgraphs
+        graph = self._read(bytes(model), Path(path).parent if path else None)
+        return self._supported(graph), self._subgraphs
 
     def supports_model_v2(self, model: Any, path: str | None = None) -> bool:
+        """Where it is supported the network is filled, as by `parse`."""
         graph = self._read(bytes(model), Path(path).parent if path else None)
+        supported = self._supported(graph)
+        if supported:
+            self._alive()._fill(graph)
+        return supported
+
+    def _supported(self, graph: Graph | None) -> bool:
         refused = {error.node() for error in self._errors}
         count = 0 if graph is None else len(graph.model.graph.node)
         self._subgraphs = []
@@ -125,6 +142,15 @@ class OnnxParser:
                 self._subgraphs.append(([], index not in refused))
             self._subgraphs[-1][0].append(index)
         return graph is not None and not refused
+
+    def _alive(self) -> Any:
+        """Give the network, which the parser does not keep: a parser that outlives it crashes the process."""
+        network = self._network()
+        if network is None:
+            text = "a parser was used after its network was gone"
+            self._simulation.misuse.append(text)
+            raise SystemError(text)
+        return network
 
     @property
     def num_subgraphs(self) -> int:
@@ -139,41 +165,51 @@ class OnnxParser:
     def _read(self, data: bytes, folder: Path | None) -> Graph | None:
         try:
             graph = Graph.load(data, folder)
-        except ValueError as exc:
-            code = "INVALID_GRAPH" if "open file" in str(exc) else "MODEL_DESERIALIZE_FAILED"
-            self._refuse(None, Finding(-1, code, str(exc)))
+        except FileNotFoundError as exc:
+            self._refuse_weights(*exc.args)
             return None
-        if self._network._implicit_batch():
+        except ValueError:
+            text = (
+                "Assertion failed: model->ParseFromCodedStream(&codedInput): Failed to parse the ONNX model."
+            )
+            code = "MODEL_DESERIALIZE_FAILED"
+            self._refuse(None, Finding(-1, code, text, "deserializeOnnxModel", "onnxProtoUtils.hpp"))
+            return None
+        if self._alive()._implicit_batch():
             text = (
                 "This version of the ONNX parser only supports TensorRT INetworkDefinitions with an explicit "
                 "batch dimension. Please ensure the network was created using the EXPLICIT_BATCH "
                 "NetworkDefinitionCreationFlag."
             )
-            self._refuse(None, Finding(-1, "INVALID_VALUE", text))
+            self._refuse(None, Finding(-1, "INVALID_VALUE", text, "importModel", "ModelImporter.cpp"))
             return None
-        rules = Rules.of(self._simulation.version)
-        for finding in findings(graph, rules):
+        for finding in findings(graph, Rules.of(self._simulation.version)):
             self._refuse(graph, finding)
-            if not rules.all_errors:
-                break
         return graph
 
-    def _refuse(self, graph: Graph | None, finding: Finding) -> bool:
+    def _refuse_weights(self, tensor: str, file: str) -> None:
+        """Refuse external data; the file's name is on the logger alone."""
+        self._simulation.log(self._logger, "ERROR", f"WeightsContext.cpp:203: Failed to open file: {file}")
+        text = (
+            "Failed to import initializer: In node -1 with name:  and operator:  (importInitializers): "
+            "UNSUPPORTED_NODE: Assertion failed: ctx->getWeightsContext().convertOnnxWeights(initializer, "
+            f"&weights): Failed to import initializer: {tensor}"
+        )
+        self._refuse(None, Finding(-1, "INVALID_GRAPH", text, "importInitializers", "ModelImporter.cpp"))
+
+    def _refuse(self, graph: Graph | None, finding: Finding) -> None:
         error = self._simulation.new("ParserError", finding=finding, graph=graph)
         self._errors.append(error)
-        if graph is None:
-            text = f"ModelImporter.cpp: {finding.text}"
-        else:
+        lines = [
+            f"ERROR: {finding.file}:1 In function {finding.function}:\n[{int(error.code())}] {finding.text}"
+        ]
+        if graph is not None:
             node = graph.model.graph.node[finding.index]
-            if self._simulation.version < (10,):
-                text = (
-                    f"While parsing node number {finding.index} [{node.op_type}]:\nERROR: {error.file()} In "
-                    f"function {error.func()}:\n[{int(error.code())}] {error.desc()}"
-                )
-            else:
-                text = (
-                    f"In node {finding.index} with name: {node.name} and operator: {node.op_type} "
-                    f"({error.func()}): {finding.code}: {error.desc()}"
-                )
-        self._simulation.log(self._logger, "ERROR", text)
-        return False
+            lines = [
+                f'While parsing node number {finding.index} [{node.op_type} -> "{node.output[0]}"]:',
+                f"--- Begin node ---\nNode name: {node.name}",
+                "--- End node ---",
+                *lines,
+            ]
+        for line in lines:
+            self._simulation.log(self._logger, "ERROR", f"ModelImporter.cpp:1: {line}")

@@ -49,6 +49,8 @@ QUESTIONS = (
     "trt.IBuilderConfig()",
     "trt.Builder()",
     "trt.Builder('x')",
+    "trt.Builder(None)",
+    "trt.Runtime(None)",
     "trt.Builder(trt.Logger(trt.Logger.INTERNAL_ERROR))",
     "trt.Runtime(trt.Logger(trt.Logger.INTERNAL_ERROR))",
     "type('L', (trt.ILogger,), {'__init__': lambda self: None})()",

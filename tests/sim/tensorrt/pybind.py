@@ -17,6 +17,7 @@ __all__ = [
     "Bound",
     "BoundType",
     "NotSimulatedError",
+    "accepted",
     "call_back",
     "checked",
     "enumeration",
@@ -152,10 +153,26 @@ def call_back(target: Any, name: str, *args: Any, otherwise: Any, swallowed: lis
         return otherwise
 
 
+def accepted(kind: str, value: Any, classes: Mapping[str, Any]) -> Any:
+    """Convert what a property is set to, or raise pybind11's TypeError.
+
+    Args:
+        kind: ``int`` or a class of the module.
+        value: What it is set to.
+        classes: Name to class of the module.
+    """
+    converted = _converter(kind, classes)(value)
+    if converted is _NO:
+        raise TypeError("(): incompatible function arguments. The following argument types are supported:")
+    return converted
+
+
 # ---- calls -------------------------------------------------------------------------------------------------
 
 _NO = object()
 _BUILTINS: Mapping[str, type] = {"str": str, "tuple": tuple, "list": list, "slice": slice}
+# Arguments that C++ takes by reference; for a pointer pybind11 lets None through.
+_REFERENCES = ("logger", "network", "config", "cache", "input_cache")
 _Converter = Callable[[Any], Any]
 
 
@@ -216,6 +233,8 @@ def _parameters(text: str, classes: Mapping[str, Any]) -> list[tuple[str, _Conve
             convert = _converter(kind, classes)
             if default == "None" or name == "parent_phase":  # a const char*, which takes None
                 convert = _or_none(convert)
+            if name in _REFERENCES:
+                convert = _not_none(convert)
             parameters.append((name, convert, bool(optional)))
     return parameters
 
@@ -246,6 +265,10 @@ def _converter(kind: str, classes: Mapping[str, Any]) -> _Converter:
 
 def _or_none(convert: _Converter) -> _Converter:
     return lambda value: None if value is None else convert(value)
+
+
+def _not_none(convert: _Converter) -> _Converter:
+    return lambda value: _NO if value is None else convert(value)
 
 
 def _integer(value: Any) -> Any:

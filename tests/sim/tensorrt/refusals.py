@@ -53,32 +53,34 @@ def _typing_refusals(network: Any, config: Any) -> Iterator[str]:
 def _profile_refusals(network: Any, config: Any) -> Iterator[str]:
     for index in range(len(network._inputs())):
         tensor = network.get_input(index)
-        shape = tuple(tensor.shape)
+        name, shape = tensor.name, tuple(tensor.shape)
         if -1 in shape and not config._profiles:
-            yield (
-                "Error Code 4: API Usage Error (Network has dynamic or shape inputs, but no optimization "
-                "profile has been defined.)"
-            )
+            yield _usage("Network has dynamic or shape inputs, but no optimization profile has been defined.")
         for number, profile in enumerate(config._profiles):
-            ranges = profile._shapes.get(tensor.name)
-            if ranges is None and -1 in shape:
-                yield (
-                    f"Error Code 4: API Usage Error ({tensor.name}: optimization profile {number} has no "
-                    "dimensions for this dynamic input)"
-                )
-            if ranges is not None and not all(_fits(shape, given) for given in ranges):
-                yield (
-                    f"Error Code 4: API Usage Error ({tensor.name}: optimization profile {number} is "
-                    f"{[list(given) for given in ranges]}, the network's shape is {list(shape)})"
-                )
-    known = {value.name for value in network._inputs()}
-    for profile in config._profiles:
-        for name in profile._shapes.keys() - known:
-            yield f"Error Code 4: API Usage Error (Cannot find binding of given name: {name})"
+            if name in profile._shapes:
+                yield from _misfits(name, shape, number, profile._shapes[name])
+            elif -1 in shape:
+                yield _usage(f"Dynamic input tensor {name} is missing dimensions in profile {number}.")
 
 
-def _fits(shape: tuple[int, ...], given: Any) -> bool:
-    return len(shape) == len(given) and all(s in (-1, g) for s, g in zip(shape, given, strict=True))
+def _misfits(name: str, shape: tuple[int, ...], number: int, ranges: Any) -> Iterator[str]:
+    for given in ranges:
+        if len(given) != len(shape):
+            yield _usage(
+                f"Dynamic-shaped input tensor {name} has {len(shape)} dimensions but profile {number} has "
+                f"{len(given)} dimensions."
+            )
+            return
+    for axis, (size, least, best, most) in enumerate(zip(shape, *ranges, strict=True)):
+        if size != -1 and not least == best == most == size:
+            yield _usage(
+                f"Dimension mismatch for tensor {name} and profile {number}. At dimension axis {axis}, "
+                f"profile has min={least}, opt={best}, max={most} but tensor has {size}."
+            )
+
+
+def _usage(text: str) -> str:
+    return f"Error Code 4: API Usage Error ({text})"
 
 
 def _dla_refusals(simulation: Any, network: Any, config: Any) -> Iterator[str]:

@@ -97,9 +97,9 @@ def test_a_dynamic_input_needs_a_profile(built: Any, errors: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "said"),
     [
-        ("x", (1, 3, 9, 8), "the network's shape is"),
-        ("z", (1, 3, 8, 8), "has no dimensions for this dynamic input"),
-        ("x", (1, 3, 8), "profile 0"),
+        ("x", (1, 3, 9, 8), "At dimension axis 2, profile has min=9, opt=9, max=9 but tensor has 8"),
+        ("z", (1, 3, 8, 8), "Dynamic input tensor x is missing dimensions in profile 0"),
+        ("x", (1, 3, 8), "has 4 dimensions but profile 0 has 3 dimensions"),
     ],
 )
 def test_a_profile_that_does_not_fit(
@@ -112,12 +112,30 @@ def test_a_profile_that_does_not_fit(
     assert said in errors()
 
 
-def test_a_profile_out_of_order_is_a_value_error(parsed: Any) -> None:
+def test_a_profile_out_of_order_is_not_added(parsed: Any, errors: Any) -> None:
     builder, _, config = parsed(graphs.conv("N"))
-    with pytest.raises(ValueError, match="inconsistent"):
-        _profile(builder, "x", (2, 3, 8, 8), (1, 3, 8, 8), (4, 3, 8, 8))
-    assert config.add_optimization_profile(builder.create_optimization_profile()) == -1
-    assert config.num_optimization_profiles == 0
+    inverted = _profile(builder, "x", (2, 3, 8, 8), (1, 3, 8, 8), (4, 3, 8, 8))
+    assert not inverted
+    assert config.add_optimization_profile(inverted) == -1
+    assert "MIN<=OPT<=MAX" in errors()
+    with pytest.raises(RuntimeError, match="Shape provided for min is inconsistent"):
+        _profile(builder, "x", (-1, 3, 8, 8), (1, 3, 8, 8), (4, 3, 8, 8))
+    assert config.add_optimization_profile(builder.create_optimization_profile()) == 0
+    assert config.num_optimization_profiles == 1
+
+
+def test_settings_are_typed_and_bounded(tensorrt: ModuleType, parsed: Any, errors: Any) -> None:
+    _, _, config = parsed(graphs.conv())
+    for name, value in (("builder_optimization_level", "3"), ("profiling_verbosity", 1), ("DLA_core", 0.5)):
+        with pytest.raises(TypeError):
+            setattr(config, name, value)
+    config.builder_optimization_level = 9
+    assert config.builder_optimization_level == 5
+    config.builder_optimization_level = -1
+    assert config.builder_optimization_level == 5
+    assert "builder_optimization_level = -1" in errors()
+    with pytest.raises(TypeError):
+        config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, -1)
 
 
 # ---- memory, timing cache, progress ------------------------------------------------------------------------
@@ -146,8 +164,9 @@ def test_a_timing_cache_is_one_releases_and_one_gpus(tensorrt: ModuleType, parse
 
     other = simulated_tensorrt("10.16" if tensorrt.__version__.startswith("10.3") else "10.3")
     foreign = other.Builder(other.Logger(other.Logger.INTERNAL_ERROR)).create_builder_config()
-    assert foreign.create_timing_cache(saved) is None
-    assert again.create_timing_cache(b"rubbish") is None
+    nothing = bytes(foreign.create_timing_cache(b"").serialize())
+    assert bytes(foreign.create_timing_cache(saved).serialize()) == nothing
+    assert bytes(foreign.create_timing_cache(b"rubbish").serialize()) == nothing
 
     tensorrt.__simulation__.board = BOARDS["thor"]
     moved = builder.create_builder_config()
@@ -178,7 +197,8 @@ def test_a_progress_monitor_sees_phases_and_can_cancel(tensorrt: ModuleType, bui
     assert patient.calls[:2] == [("Building engine", None, 2), ("Tactic selection", "Building engine", 2)]
     assert patient.calls[2:] == ["Tactic selection", "Building engine"]
     assert built(graphs.conv(), lambda _, c: setattr(c, "progress_monitor", hasty)) is None
-    assert "cancelled" in errors()
+    assert "BuildCanceled" in errors()
+    assert hasty.calls[-2:] == ["Tactic selection", "Building engine"]
 
 
 # ---- DLA ---------------------------------------------------------------------------------------------------
