@@ -117,7 +117,7 @@ def _parsed(trt: Any, path: Path, log: BuildLog, findings: list[Finding]) -> Net
 
 def _compiled_mib(trt: Any, network: Network, log: BuildLog, findings: list[Finding]) -> float:
     """Compile; give the size of the plan, 0 where there is none."""
-    config = network.builder.create_builder_config()
+    config: Any = network.builder.create_builder_config()  # TensorRT-RTX has more than TensorRT
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, _COMPUTE_CAPABILITY), 0)
     if any(-1 in tensor.shape for tensor in network.inputs):

@@ -35,6 +35,7 @@ from edgeyolo.spec import Precision
 
 if TYPE_CHECKING:
     import onnx
+    import tensorrt
 
 __all__ = ["FIRST_VERSION", "TensorRTBuilder", "gpu_here", "tensorrt_version"]
 
@@ -50,6 +51,10 @@ def tensorrt_version() -> tuple[int, ...]:
         ConfigError: It is older than EdgeYOLO can drive.
     """
     trt = require("tensorrt", why=_WHY)
+    if not hasattr(trt, "__version__"):  # a folder of type stubs also answers to the name
+        raise MissingDependencyError(
+            f"TensorRT is needed {_WHY}; a package 'tensorrt' without it is installed"
+        )
     version = version_tuple(trt.__version__, 3)
     if version < FIRST_VERSION:
         raise ConfigError(
@@ -183,7 +188,7 @@ class _Job:
         self.say(f"workspace {chosen} MiB: {words}")
         return chosen
 
-    def _dla(self, network: Network, config: Any) -> tuple[str, ...]:
+    def _dla(self, network: Network, config: tensorrt.IBuilderConfig) -> tuple[str, ...]:
         if self.options.dla_core is None:
             return ()
         where = f"{self.gpu.name} with TensorRT {self.trt.__version__}"
@@ -192,7 +197,7 @@ class _Job:
             self.say(f"{len(away)} layers run on the GPU, not on the DLA: {', '.join(away[:6])} ...")
         return away
 
-    def _calibration(self, network: Network, config: Any) -> Calibration | None:
+    def _calibration(self, network: Network, config: tensorrt.IBuilderConfig) -> Calibration | None:
         if self.options.implicit_cache is not None:
             cache = self.options.implicit_cache(cache_number(self.version))
             calibration = calibration_from_cache(self.trt, cache)
@@ -205,7 +210,7 @@ class _Job:
         config.int8_calibrator = calibration.calibrator
         return calibration
 
-    def _set_calibration_profile(self, network: Network, config: Any, batch: int) -> None:
+    def _set_calibration_profile(self, network: Network, config: tensorrt.IBuilderConfig, batch: int) -> None:
         profile = self.log.made(network.builder.create_optimization_profile(), "calibration profile")
         for tensor in network.inputs:
             shape = (batch, *tensor.shape[1:])
@@ -213,7 +218,7 @@ class _Job:
         if not config.set_calibration_profile(profile):
             raise BuildError(f"TensorRT refuses the calibration profile of batch {batch}")
 
-    def _timing_cache(self, engine: Path, config: Any) -> TimingCacheFile | None:
+    def _timing_cache(self, engine: Path, config: tensorrt.IBuilderConfig) -> TimingCacheFile | None:
         if not self.options.timing_cache:
             return None
         cache = TimingCacheFile(engine.parent, self.trt.__version__, self.gpu.name, self.say)

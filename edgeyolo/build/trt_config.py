@@ -6,7 +6,7 @@ refused, never left out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeyolo.boards import require_dla
 from edgeyolo.build.trt_network import Network
@@ -14,6 +14,9 @@ from edgeyolo.build.trt_options import TensorRTOptions
 from edgeyolo.errors import BuildError, ConfigError, PrecisionError
 from edgeyolo.jetson import Memory
 from edgeyolo.spec import Precision
+
+if TYPE_CHECKING:
+    import tensorrt
 
 __all__ = ["configure", "place_on_dla", "workspace_mib"]
 
@@ -45,7 +48,7 @@ def workspace_mib(memory: Memory) -> tuple[int, str]:
 def configure(
     trt: Any,
     network: Network,
-    config: Any,
+    config: tensorrt.IBuilderConfig,
     options: TensorRTOptions,
     precision: Precision,
     limit_mib: int | None,
@@ -80,7 +83,11 @@ def configure(
 
 
 def _set_precision_flags(
-    trt: Any, network: Network, config: Any, options: TensorRTOptions, precision: Precision
+    trt: Any,
+    network: Network,
+    config: tensorrt.IBuilderConfig,
+    options: TensorRTOptions,
+    precision: Precision,
 ) -> None:
     """Allow the precisions of a weakly typed network, and hold the decode in FP32."""
     _set_flag(trt, config, "FP16", "--precision fp16")
@@ -97,7 +104,12 @@ def _set_precision_flags(
 
 
 def place_on_dla(
-    trt: Any, network: Network, config: Any, options: TensorRTOptions, precision: Precision, where: str
+    trt: Any,
+    network: Network,
+    config: tensorrt.IBuilderConfig,
+    options: TensorRTOptions,
+    precision: Precision,
+    where: str,
 ) -> tuple[str, ...]:
     """Put the network on a DLA core.
 
@@ -134,7 +146,7 @@ def place_on_dla(
     return away
 
 
-def _set_flag(trt: Any, config: Any, name: str, asked: str) -> None:
+def _set_flag(trt: Any, config: tensorrt.IBuilderConfig, name: str, asked: str) -> None:
     flag = getattr(trt.BuilderFlag, name, None)
     if flag is None:
         kind = PrecisionError if asked.startswith("--precision") else ConfigError

@@ -9,10 +9,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.errors import BuildError
+
+if TYPE_CHECKING:
+    import tensorrt
 
 __all__ = ["counted", "precision_by_layer"]
 
@@ -21,7 +24,9 @@ _KIND = re.compile(r"\b(Int8|INT8|FP8|FP16|Half|BF16|FP32|Float|Int32|Int64|Bool
 _NAMES = {"Int8": "int8", "INT8": "int8", "Half": "fp16", "FP16": "fp16", "FP32": "fp32", "Float": "fp32"}
 
 
-def precision_by_layer(trt: Any, plan: Any, log: BuildLog, *, version_compatible: bool) -> dict[str, str]:
+def precision_by_layer(
+    trt: Any, plan: tensorrt.IHostMemory, log: BuildLog, *, version_compatible: bool
+) -> dict[str, str]:
     """Load a plan and tell what each layer reads and writes.
 
     Args:

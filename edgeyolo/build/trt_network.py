@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.errors import ParseError
 from edgeyolo.spec import TensorSpec
+
+if TYPE_CHECKING:
+    import tensorrt
 
 __all__ = ["Network", "parse_network", "parser_messages", "tensor_spec"]
 
@@ -35,9 +38,9 @@ class Network:
         strongly_typed: Whether types are the graph's own.
     """
 
-    network: Any
-    builder: Any
-    parser: Any
+    network: tensorrt.INetworkDefinition
+    builder: tensorrt.Builder
+    parser: tensorrt.OnnxParser
     strongly_typed: bool
 
     @property
@@ -82,7 +85,7 @@ def parse_network(
     return Network(network, builder, parser, strongly_typed)
 
 
-def parser_messages(parser: Any, nodes: Sequence[str] = ()) -> tuple[str, ...]:
+def parser_messages(parser: tensorrt.OnnxParser, nodes: Sequence[str] = ()) -> tuple[str, ...]:
     """Give every error of a parser with the ONNX node that it is about.
 
     Args:
@@ -102,7 +105,7 @@ def parser_messages(parser: Any, nodes: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(found)
 
 
-def tensor_spec(tensor: Any) -> TensorSpec:
+def tensor_spec(tensor: tensorrt.ITensor) -> TensorSpec:
     """Describe an I/O tensor."""
     dtype = str(tensor.dtype).rsplit(".", 1)[-1]
     return TensorSpec(

@@ -7,12 +7,15 @@ widths: a YOLO is built for one input size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.build.trt_network import Network
 from edgeyolo.errors import BuildError, ConfigError, GraphError
 from edgeyolo.spec import TensorSpec
+
+if TYPE_CHECKING:
+    import tensorrt
 
 __all__ = ["Batches", "add_profile"]
 
@@ -66,7 +69,9 @@ class Batches:
         return {"min": self.least, "opt": self.best, "max": self.most}
 
 
-def add_profile(network: Network, config: Any, batches: Batches | None, log: BuildLog) -> Batches | None:
+def add_profile(
+    network: Network, config: tensorrt.IBuilderConfig, batches: Batches | None, log: BuildLog
+) -> Batches | None:
     """Add the profile that a network with an open batch needs.
 
     Args:

@@ -10,10 +10,13 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeyolo.errors import OutputError
 from edgeyolo.files import write_bytes
+
+if TYPE_CHECKING:
+    import tensorrt
 
 __all__ = ["TimingCacheFile"]
 
@@ -37,7 +40,7 @@ class TimingCacheFile:
         self.path = folder / f"tensorrt-{key}.timing"
         self._say = say
 
-    def attach(self, config: Any) -> None:
+    def attach(self, config: tensorrt.IBuilderConfig) -> None:
         """Give the builder configuration what was measured before."""
         with self._locked():
             data = self.path.read_bytes() if self.path.is_file() else b""
@@ -48,7 +51,7 @@ class TimingCacheFile:
         if cache is None or not config.set_timing_cache(cache, False):
             self._say(f"timing cache {self.path} is not taken; building without it")
 
-    def keep(self, config: Any) -> None:
+    def keep(self, config: tensorrt.IBuilderConfig) -> None:
         """Write what was measured, together with what another build wrote meanwhile."""
         cache = config.get_timing_cache()
         if cache is None:
