@@ -17,20 +17,27 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-__all__ = ["SUPPORTED", "Finding", "Graph", "Rules", "findings", "layer_type", "static_shape"]
+__all__ = ["Finding", "Graph", "Rules", "findings", "layer_type", "static_shape"]
 
-SUPPORTED = frozenset(
-    """Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant
-    ConstantOfShape Conv ConvTranspose Cos Cosh DepthToSpace DequantizeLinear Div Dropout Einsum Elu
-    Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool
-    GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample HardSigmoid HardSwish Identity If
-    InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log
-    LogSoftmax Loop MatMul Max MaxPool Mean Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or
-    PRelu Pad ParametricSoftplus Pow QuantizeLinear RandomUniform Range Reciprocal ReduceL1 ReduceL2
-    ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
-    Relu Reshape Resize ReverseSequence RoiAlign Round ScatterElements ScatterND Selu Shape Sigmoid Sign
-    Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh TopK
-    Transpose Trilu Unsqueeze Upsample Where Xor""".split()  # noqa: SIM905
+_SUPPORTED = frozenset(
+    """Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast
+    CastLike Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum
+    DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU
+    Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
+    GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish Identity If InstanceNormalization
+    IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop
+    LpNormalization LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mod Mul Neg
+    NonMaxSuppression NonZero Not OneHot Or PRelu Pad Pow QuantizeLinear RNN RandomNormal
+    RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum
+    ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape
+    Resize ReverseSequence RoiAlign Round Scan ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign
+    Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh
+    ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor""".split()  # noqa: SIM905
+)
+# Known of 11 alone; some came with a 10.x.
+_SUPPORTED_BY_11 = frozenset(
+    """Attention BlackmanWindow CausalConvWithState Gelu HammingWindow HannWindow Hardmax LinearAttention
+    Mish RMSNormalization RotaryEmbedding STFT Scatter Swish TensorScatter""".split()  # noqa: SIM905
 )
 
 _LAYER_TYPES = {
@@ -60,6 +67,7 @@ class Rules:
         half_scales: Whether Q/DQ scales may be float16.
         unsigned: Whether uint8 with zero point 0 passes.
         int64: Whether there is a native int64; else it becomes int32, inputs and outputs too.
+        operators: What can be imported at all.
         checked_first: Whether all operators are looked up before any node is imported.
     """
 
@@ -67,13 +75,21 @@ class Rules:
     half_scales: bool
     unsigned: bool
     int64: bool
+    operators: frozenset[str]
     checked_first: bool
 
     @classmethod
     def of(cls, version: tuple[int, ...]) -> Rules:
         """Give a release's."""
-        ten = version >= (10,)
-        return cls(int8_weights=ten, half_scales=ten, int64=ten, checked_first=ten, unsigned=version >= (11,))
+        ten, eleven = version >= (10,), version >= (11,)
+        return cls(
+            int8_weights=ten,
+            half_scales=ten,
+            int64=ten,
+            checked_first=ten,
+            unsigned=eleven,
+            operators=_SUPPORTED | _SUPPORTED_BY_11 if eleven else _SUPPORTED,
+        )
 
 
 @dataclass(frozen=True)
@@ -168,7 +184,7 @@ def findings(graph: Graph, rules: Rules) -> list[Finding]:
     """Give what a parser reports: from 10 on all unknown operators, else the first node it cannot import."""
     unknown, misfits = [], []
     for index, node in enumerate(graph.model.graph.node):
-        if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in rules.operators or node.domain not in ("", "ai.onnx"):
             unknown.append(_unknown(index, rules))
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             misfits += list(_quantization(graph, index, rules))[:1]

@@ -6,7 +6,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from tests.sim.tensorrt.onnx_graph import SUPPORTED, Finding, Graph, Rules, findings
+from tests.sim.tensorrt.onnx_graph import Finding, Graph, Rules, findings
 from tests.sim.tensorrt.pybind import kept
 
 __all__ = ["OnnxParser", "ParserError"]
@@ -91,7 +91,7 @@ class OnnxParser:
         return True
 
     def supports_operator(self, op_name: str) -> bool:
-        return op_name in SUPPORTED
+        return op_name in Rules.of(self._simulation.version).operators
 
     def get_used_vc_plugin_libraries(self) -> list[str]:
         return []

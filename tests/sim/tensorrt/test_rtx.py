@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import onnx
 import pytest
 
 from tests.sim.tensorrt import graphs, simulated_tensorrt
@@ -94,6 +95,16 @@ def _agree(rtx: Any, simulated: Any) -> None:
 def test_the_parser(rtx: Library, simulated: Library, name: str) -> None:
     data = _MODELS[name].SerializeToString()
     _agree(rtx.findings(data), simulated.findings(data))
+
+
+def test_the_operators(rtx: Library, simulated: Library) -> None:
+    known = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""}
+    found = []
+    for library in (simulated, rtx):
+        network = library.builder.create_network(0)
+        parser = library.trt.OnnxParser(network, library.log)
+        found.append({name for name in known if parser.supports_operator(name)})
+    assert found[0] ^ found[1] == set()
 
 
 def test_the_parser_on_what_is_no_model(rtx: Library, simulated: Library) -> None:
