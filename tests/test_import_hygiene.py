@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,13 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert seen["code"] == 0
     assert f"Usage: edgeyolo {command}".rstrip() in seen["help"]
     assert not {"numpy", *HEAVY} & set(seen["modules"])
+
+
+def test_interrupted_while_it_loads(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", "from edgeyolo.cli.start import start; start()", "--help"],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
