@@ -85,11 +85,14 @@ def read_names(path: Path) -> tuple[str, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: a text file of class names expected: {exc}") from exc
+    except OSError as exc:
+        raise ConfigError(
+            f"{path}: cannot read the class names: {exc.strerror or exc}",
+            hint="--names FILE, one name a line",
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: a UTF-8 text file of class names expected: {exc}") from exc
     names = tuple(line.strip() for line in text.rstrip().splitlines())
     if not names or "\0" in text:
-        raise ConfigError(
-            f"{path}: a text file of class names expected, {len(text)} characters without found"
-        )
+        raise ConfigError(f"{path}: a text file of class names expected, one a line; no name found")
     return names

@@ -228,6 +228,15 @@ def test_names_that_are_none(content: bytes, tmp_path: Path) -> None:
         convert(tiny(tmp_path), None, tmp_path / "m.onnx", ConvertOptions(random_seed=0, names=names))
 
 
+def test_a_file_of_names_that_is_not_there(tmp_path: Path) -> None:
+    nowhere = tmp_path / "no.names"
+    with pytest.raises(ConfigError, match="cannot read the class names: No such file") as caught:
+        convert(tiny(tmp_path), None, tmp_path / "m.onnx", ConvertOptions(random_seed=0, names=nowhere))
+    assert caught.value.message.count("no.names") == 1
+    assert caught.value.hint
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_layers_that_no_head_needs_are_left_out(tmp_path: Path) -> None:
     extra = "\n[route]\nlayers=0\n\n[convolutional]\nfilters=4\nsize=1\nstride=1\nactivation=linear\n"
     convert(tiny(tmp_path, extra=extra), None, tmp_path / "m.onnx", ConvertOptions(random_seed=0))
