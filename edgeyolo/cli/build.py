@@ -136,7 +136,8 @@ def build(  # noqa: PLR0913 - options of a command
     typer.echo(
         f"{output}: {info.backend} {info.precision}, {info.spec.task} {width}x{height}, sidecar {output}.json"
     )
-    typer.echo(f"next: edgeyolo run {output} SOURCE", err=True)
+    if info.spec.outputs != "raw":  # raw heads are for a decoder of your own: `run` has none
+        typer.echo(f"next: edgeyolo run {output} SOURCE", err=True)
 
 
 def _words(**options: Any) -> tuple[str, ...]:
