@@ -107,7 +107,16 @@ class BuildLog:
 
     @property
     def left_dla(self) -> tuple[str, ...]:
-        """Names of the layers that TensorRT moved from the DLA to the GPU."""
+        """Names of the layers that TensorRT moved from the DLA to the GPU.
+
+        Examples:
+            >>> log = BuildLog()
+            >>> log.add("WARNING", "Layer 'Reshape_200' (SHUFFLE): Unsupported on DLA. Switching this "
+            ...         "layer's device type to GPU.")
+            >>> log.add("WARNING", "(Unnamed Layer* 5) [Shuffle]: DLA only supports FP16 and Int8")
+            >>> log.left_dla
+            ('Reshape_200',)
+        """
         found = (_LEFT_DLA.search(text) for _, text in self._lines)
         return tuple(dict.fromkeys(match[1] for match in found if match))
 

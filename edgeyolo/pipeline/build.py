@@ -20,6 +20,7 @@ from time import perf_counter
 from edgeyolo.build import BackendChoice, Batches, TensorRTOptions, build, choose_backend
 from edgeyolo.build.trt_options import strongly_typed
 from edgeyolo.errors import ConfigError
+from edgeyolo.files import sha256_of
 from edgeyolo.graph.onnx_file import read_onnx
 from edgeyolo.pipeline.graph_for import Wanted, cache_bytes, checked_scales, graph_for, scales_path
 from edgeyolo.runtime import Engine, open_engine
@@ -49,6 +50,7 @@ class BuildConfig:
         limit: Most pictures for that.
         tensorrt: What else only TensorRT has.
         words: Options as they were given on a command line, for the command that the sidecar keeps.
+        recipe: The recipe that this is a stage of; the sidecar keeps its hash and ``edgeyolo make``.
     """
 
     model: Path
@@ -61,6 +63,7 @@ class BuildConfig:
     limit: int | None = None
     tensorrt: TensorRTOptions = field(default_factory=TensorRTOptions)
     words: tuple[str, ...] = ()
+    recipe: Path | None = None
 
     def __post_init__(self) -> None:
         for option, value in (
@@ -79,6 +82,8 @@ class BuildConfig:
 
     def command(self, backend: Backend) -> str:
         """Give the command that builds the same engine again."""
+        if self.recipe is not None:
+            return shlex.join(["edgeyolo", "make", str(self.recipe)])
         words = ["edgeyolo", "build", str(self.model), "-o", str(self.output), "--backend", backend]
         words += ["--precision", self.precision]
         if self.calibration is not None:
@@ -161,12 +166,13 @@ def _built(
     options: TensorRTOptions,
     say: Callable[[str], None],
 ) -> EngineInfo:
+    recipe = {} if config.recipe is None else {"recipe": sha256_of(config.recipe)}
     return build(
         graph,
         config.output,
         backend=config.backend,
         precision=config.precision,
-        made_from=made_from,
+        made_from={**(made_from or {}), **recipe},
         command=config.command(backend),
         tensorrt=options,
         report=say,

@@ -170,6 +170,7 @@ class _Run:
             precision=section.precision,
             calibration=calibration,
             implicit=section.implicit,
+            recipe=self._recipe.path,
             tensorrt=TensorRTOptions(
                 batches=None if section.batches is None else Batches.parse(section.batches),
                 workspace_mib=section.workspace_mib,

@@ -23,7 +23,7 @@ from edgeyolo.boards import JETPACKS
 from edgeyolo.build import Batches
 from edgeyolo.build.trt_options import cache_number, strongly_typed
 from edgeyolo.errors import ConfigError, GraphError, PrecisionError
-from edgeyolo.files import whole_folder, write_text
+from edgeyolo.files import sha256_of, whole_folder, write_text
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.machine import version_tuple, versions_here
 from edgeyolo.pipeline.build import BuildConfig
@@ -95,6 +95,7 @@ def write_trtexec_folder(
             (folder / "calibration.cache").write_bytes(cache_bytes(found, cache_number(there)))
         script = _SCRIPT.format(engine="model.engine", version=version, command=info.command)
         write_text(folder / "build.sh", script)
+        (folder / "build.sh").chmod(0o755)
         info.write(folder / "model.engine")
         files = tuple(sorted(path.name for path in folder.iterdir()))
     return TrtexecFolder(files=files, command=info.command)
@@ -197,6 +198,7 @@ def _info(config: BuildConfig, version: Version, graph: GraphFor) -> EngineInfo:
     if spec is None:
         raise GraphError(f"{config.model}: edgeyolo.* metadata expected, none found", hint="edgeyolo convert")
     inputs, outputs = _tensors(model.graph.input), _tensors(model.graph.output)
+    recipe = {} if config.recipe is None else {"recipe": sha256_of(config.recipe)}
     return EngineInfo(
         backend="tensorrt",
         precision=config.precision,
@@ -204,7 +206,7 @@ def _info(config: BuildConfig, version: Version, graph: GraphFor) -> EngineInfo:
         inputs=inputs,
         outputs=outputs,
         engine_sha256="",
-        made_from=graph.made_from,
+        made_from={**graph.made_from, **recipe},
         versions={**versions_here(), "tensorrt": ".".join(map(str, version))},
         machine={},
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -159,6 +160,7 @@ def test_the_command_line_of_each_release(
     assert not absent & set(words)
     script = (folder / "build.sh").read_text()
     assert " ".join(words) in script
+    assert os.access(folder / "build.sh", os.X_OK)
     types = {tensor.data_type for tensor in onnx.load(folder / "model.onnx").graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in types) == (version in ("10.13", "11.4"))
 

@@ -11,6 +11,7 @@ import pytest
 
 from edgeyolo.config import read_recipe
 from edgeyolo.errors import ConfigError
+from edgeyolo.files import sha256_of
 from edgeyolo.pipeline import make as stages
 from edgeyolo.pipeline.make import Made, make
 from edgeyolo.sidecar import read_sidecar
@@ -59,7 +60,10 @@ def test_all_stages_once(folder: Path) -> None:
     made = run(folder, report=said.append)
     assert (made.done, made.skipped) == (ALL, ())
     assert made.command.startswith(f"edgeyolo run {made.engine} test://")
-    assert read_sidecar(made.engine).precision == "int8"
+    info = read_sidecar(made.engine)
+    assert info.precision == "int8"
+    assert info.made_from["recipe"] == sha256_of(folder / "r.toml")
+    assert info.command == f"edgeyolo make {folder / 'r.toml'}"
     before = made.engine.stat().st_mtime_ns
     again = run(folder)
     assert (again.done, again.skipped) == ((), ALL)
