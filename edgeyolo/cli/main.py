@@ -14,6 +14,7 @@ import typer
 
 from edgeyolo import __version__
 from edgeyolo.cli import (
+    adapt,
     bench,
     build,
     calibrate,
@@ -43,8 +44,8 @@ app = typer.Typer(
 )
 # In the order of the road, which is that of `edgeyolo --help`.
 _ROAD = (
-    demo, doctor, fetch, convert, simplify, calibrate, check, build, run, evaluate, compare, bench, inspect,
-    make,
+    demo, doctor, fetch, convert, adapt, simplify, calibrate, check, build, run, evaluate, compare, bench,
+    inspect, make,
 )  # fmt: skip
 for _command in _ROAD:
     _command.register(app)

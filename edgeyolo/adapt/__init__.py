@@ -1,0 +1,1 @@
+"""A YOLO of another origin, recognised by the structure of its graph and brought to the graph contract."""

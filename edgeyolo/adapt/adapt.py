@@ -1,0 +1,157 @@
+"""A foreign model to one that keeps the graph contract, with the reasoning.
+
+Owns the order of things: refuse, open the input, recognise, decode, name, describe. Refuses to read and write
+files (`edgeyolo.pipeline.adapt`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeyolo.adapt.edit import GraphEdit
+from edgeyolo.adapt.evidence import Evidence, Wishes
+from edgeyolo.adapt.families import recognise
+from edgeyolo.adapt.inputs import open_picture_input, refuse_quantized
+from edgeyolo.adapt.metadata import metadata_names
+from edgeyolo.adapt.options import AdaptOptions
+from edgeyolo.adapt.view import GraphView
+from edgeyolo.class_names import ClassNames, names_for, read_names
+from edgeyolo.errors import GraphError
+from edgeyolo.optional import require
+from edgeyolo.spec import ModelSpec, Preprocess
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Adapted", "adapt_model", "evidence_of"]
+
+_OPSETS = range(11, 22)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """A model with the graph contract, and how it came to that.
+
+    Args:
+        model: The model.
+        spec: What its metadata says.
+        evidence: The family and its reasons.
+        notes: What was done or chosen beside the family, for the user.
+        boxes: Boxes a picture.
+    """
+
+    model: onnx.ModelProto
+    spec: ModelSpec
+    evidence: Evidence
+    notes: tuple[str, ...]
+    boxes: int
+
+
+def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[str, str]) -> Adapted:
+    """Bring a foreign model to the graph contract, in place; its weights stay bit for bit.
+
+    Args:
+        model: Any ONNX model, all tensors inside.
+        options: What the user says of it.
+        provenance: What it was made from.
+
+    Raises:
+        ConfigError: An option does not fit.
+        GraphError: It is no YOLO that is known, or something that is needed was not given.
+        UnsupportedOpError: It is of a kind that is refused by name.
+    """
+    _refuse_our_own(model)
+    notes = _prepare(model, options)
+    view = GraphView(model)
+    known = metadata_names(view.metadata) if options.names is None else None
+    family, evidence = recognise(view, _wishes(options, known), options.family)
+    edit = GraphEdit(model)
+    decoded = family.normalise(view, edit, evidence)
+    unused = [output.name for output in view.outputs if output.name not in evidence.outputs]
+    if unused:
+        notes.append(f"outputs that are ignored: {', '.join(unused)}")
+    names = known or names_for(evidence.classes, detects=True, path=options.names)
+    if len(names.names) != evidence.classes:
+        raise GraphError(
+            f"{evidence.classes} classes in the graph, {len(names.names)} names in its metadata",
+            hint="--names FILE with one name a line",
+        )
+    edit.finish(decoded.boxes, decoded.scores, decoded.boxes_per_picture, evidence.classes, view.batch)
+    spec = ModelSpec(
+        task="detect",
+        input_name=view.input.name,
+        input_wh=view.input_wh,
+        batch=view.batch,
+        names=names.names,
+        preprocess=options.preprocess_of(evidence.preprocess),
+        outputs="decoded",
+        provenance={**provenance, "family": evidence.family},
+    )
+    _describe(model, spec)
+    notes += [names.origin, _preprocess_note(spec.preprocess, options)]
+    return Adapted(
+        model=model, spec=spec, evidence=evidence, notes=tuple(notes), boxes=decoded.boxes_per_picture
+    )
+
+
+def evidence_of(model: onnx.ModelProto) -> Evidence:
+    """Say of which family a model is, without changing it.
+
+    Raises:
+        GraphError: Of none that is known.
+        UnsupportedOpError: Of a kind that is refused by name.
+    """
+    onnx = require("onnx", why="to read an ONNX model")
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    _prepare(copy, AdaptOptions())
+    view = GraphView(copy)
+    return recognise(view, _wishes(AdaptOptions(), metadata_names(view.metadata)))[1]
+
+
+def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> list[str]:
+    refuse_quantized(model)
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if opset not in _OPSETS:
+        raise GraphError(
+            f"opset {_OPSETS[0]} to {_OPSETS[-1]} expected, {opset} found", hint="export with opset=16"
+        )
+    return open_picture_input(model, options.input_wh)
+
+
+def _refuse_our_own(model: onnx.ModelProto) -> None:
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if ModelSpec.from_metadata(metadata) is not None:
+        raise GraphError(
+            "it has edgeyolo.* metadata already: made by edgeyolo convert or adapt, nothing to adapt",
+            hint="edgeyolo build takes it as it is",
+        )
+
+
+def _wishes(options: AdaptOptions, known: ClassNames | None) -> Wishes:
+    classes = len(known.names) if known else None
+    if options.names is not None:
+        classes = len(read_names(options.names))
+    return Wishes(classes=classes, anchors=options.anchors, strip_nms=options.strip_nms)
+
+
+def _describe(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Add our metadata; the model's own stays, it may hold a licence."""
+    for key, value in spec.to_metadata().items():
+        model.metadata_props.add(key=key, value=value)
+
+
+def _preprocess_note(preprocess: Preprocess, options: AdaptOptions) -> str:
+    text = (
+        f"preprocess: {preprocess.resize}, {preprocess.channels}, "
+        f"{'0..255' if preprocess.scale == 1 else f'times {preprocess.scale:.6g}'}, "
+        f"padding {preprocess.pad_value:g}"
+    )
+    if any(preprocess.mean) or any(value != 1 for value in preprocess.std):
+        text += f", mean {list(preprocess.mean)}, std {list(preprocess.std)}"
+    return text + (
+        ", with what --preprocess says"
+        if options.preprocess
+        else "; a guess by the family, --preprocess changes it"
+    )

@@ -1,0 +1,258 @@
+"""A foreign ONNX graph to read: shapes, producers, and what lies between two points of it.
+
+Owns the questions that recognition asks, which are of structure only. Refuses to change a graph (`edit`) and
+to know a family of detectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from edgeyolo.errors import GraphError
+from edgeyolo.optional import require
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+__all__ = ["LAYOUT", "WEIGHTED", "GraphView", "Leaf", "Shape", "Tensor", "open_inputs"]
+
+Shape = tuple[int | None, ...]
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""The layers with weights: what lies behind the last of them is a detector's head."""
+
+LAYOUT = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that move values and do not change them."""
+
+_CUTS = frozenset({"Gather", "Slice", "Split", "StridedSlice"})
+_ACTIVATIONS = frozenset({"HardSigmoid", "Sigmoid", "Softmax"})
+# Operators whose inputs after the first say where and how, and carry no values of the picture.
+_ONE_DATA_INPUT = LAYOUT | _CUTS | {"Clip", "Expand", "Pad", "ReduceMax", "Resize", "Tile", "TopK"}
+
+
+class Tensor(NamedTuple):
+    """An input or an output of the graph; None is a dimension that is not fixed."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+
+class Leaf(NamedTuple):
+    """A part of the last Concat: its tensor, how wide it is on the axis asked for, and which axis that is."""
+
+    tensor: str
+    width: int
+    axis: int
+
+
+class GraphView:
+    """A model with its shapes inferred.
+
+    Args:
+        model: Complete; it is read only.
+
+    Raises:
+        GraphError: Its shapes contradict each other, or it has not one picture as input.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        onnx = require("onnx", why="to read an ONNX model")
+        self._numpy_helper = require("onnx.numpy_helper", why="to read an ONNX model")
+        self._data_type = onnx.TensorProto.DataType
+        try:
+            inferred = require("onnx.shape_inference", why="to read an ONNX model").infer_shapes(
+                model, data_prop=True
+            )
+        except Exception as exc:  # onnx's own InferenceError is a RuntimeError in some releases
+            raise GraphError(f"the shapes of the graph contradict each other: {exc}") from exc
+        graph = inferred.graph
+        self.model = model
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._producers = {name: node for node in graph.node for name in node.output if name}
+        self._infos = {item.name: item for item in (*graph.value_info, *graph.input, *graph.output)}
+        self.input = self._tensor(open_inputs(model)[0].name)
+        self.outputs = tuple(self._tensor(item.name) for item in graph.output)
+        if any(None in output.shape[1:] or not output.shape for output in self.outputs):
+            measured = _measured_shapes(model)
+            self.outputs = tuple(_filled(output, measured.get(output.name)) for output in self.outputs)
+        self._measured = {output.name: output.shape for output in self.outputs}
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """Width and height of the network input."""
+        height, width = self.input.shape[2:]
+        assert height is not None  # the input was made static before
+        assert width is not None
+        return width, height
+
+    @property
+    def batch(self) -> int | None:
+        """Batch size; None where it is dynamic."""
+        return self.input.shape[0]
+
+    def shape(self, name: str) -> Shape | None:
+        """Give a tensor's shape, or None where even its rank is unknown."""
+        if name in self._measured:
+            return self._measured[name]
+        if name in self._initializers:
+            return tuple(self._initializers[name].dims)
+        info = self._infos.get(name)
+        if info is None or not info.type.tensor_type.HasField("shape"):
+            return None
+        return tuple(
+            dim.dim_value if dim.HasField("dim_value") else None for dim in info.type.tensor_type.shape.dim
+        )
+
+    def producer(self, name: str) -> onnx.NodeProto | None:
+        """Give the node that makes a tensor; None for inputs and initializers."""
+        return self._producers.get(name)
+
+    def constant(self, name: str) -> npt.NDArray[np.generic] | None:
+        """Give the values of an initializer or a Constant node."""
+        if name in self._initializers:
+            array: npt.NDArray[np.generic] = self._numpy_helper.to_array(self._initializers[name])
+            return array
+        node = self.producer(name)
+        if node is None or node.op_type != "Constant" or node.attribute[0].name != "value":
+            return None
+        values: npt.NDArray[np.generic] = self._numpy_helper.to_array(node.attribute[0].t)
+        return values
+
+    def is_constant(self, name: str) -> bool:
+        """Say whether a tensor depends on no input."""
+        node = self.producer(name)
+        if node is None:
+            return name in self._initializers
+        return all(self.is_constant(part) for part in node.input if part)
+
+    def initializers(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+        """Give every stored tensor of at most 1024 values: anchors, strides and the like."""
+        for name, tensor in self._initializers.items():
+            if np.prod(tensor.dims, dtype=np.int64) <= 1024:
+                yield name, self._numpy_helper.to_array(tensor)
+
+    def nodes_of(self, *op_types: str) -> list[onnx.NodeProto]:
+        """Give the nodes of some operators in graph order."""
+        return [node for node in self.model.graph.node if node.op_type in op_types]
+
+    def behind(self, name: str, *, past: Collection[str] = LAYOUT) -> onnx.NodeProto | None:
+        """Give the first node towards the input that is none of `past`."""
+        node = self.producer(name)
+        while node is not None and node.op_type in past:
+            node = self.producer(node.input[0])
+        return node
+
+    def head_ops(self, name: str) -> set[str]:
+        """Give the operators between a tensor and the weighted layers before it."""
+        found: set[str] = set()
+        todo, seen = [name], {name}
+        while todo:
+            node = self.producer(todo.pop())
+            if node is None or node.op_type in WEIGHTED | {"Constant"}:
+                continue
+            found.add(node.op_type)
+            inputs = node.input[:1] if node.op_type in _ONE_DATA_INPUT else node.input
+            fresh = [part for part in inputs if part and part not in seen]
+            seen.update(fresh)
+            todo += fresh
+        return found
+
+    def is_logit(self, name: str) -> bool:
+        """Say whether a tensor comes from a weighted layer without an activation."""
+        node = self.behind(name, past=LAYOUT | _CUTS | {"Concat"})
+        while node is not None and node.op_type == "Add" and any(map(self.is_constant, node.input)):
+            # A Linear layer is a MatMul and an Add of its bias.
+            part = next(item for item in (*node.input, "") if not self.is_constant(item))
+            node = self.behind(part)
+        return node is not None and node.op_type in WEIGHTED
+
+    def is_activated(self, name: str) -> bool:
+        """Say whether a tensor is the result of an activation, moved and cut at most."""
+        node = self.behind(name, past=LAYOUT | _CUTS | {"Concat", "Clip"})
+        return node is not None and node.op_type in _ACTIVATIONS
+
+    def leaves(self, name: str, axis: int) -> list[Leaf]:
+        """Give the tensors that a tensor was put together from along an axis.
+
+        Concats of another axis (several heads in one tensor) are followed into their first part, and what
+        only moves values is passed through where the axis survives it.
+        """
+        node, shape = self.producer(name), self.shape(name)
+        width = shape[axis] if shape and len(shape) > axis else None
+        here = [Leaf(name, width, axis)] if width is not None else []
+        if node is None:
+            return here
+        if node.op_type == "Concat":
+            along = next(item.i for item in node.attribute if item.name == "axis")
+            along += len(shape) if along < 0 and shape else 0
+            parts = list(node.input) if along == axis else list(node.input[:1])
+            nested = [self.leaves(part, axis) for part in parts]
+            return [leaf for part in nested for leaf in part] if all(nested) else here
+        before = self._axis_before(node, axis, shape)
+        if before is None:
+            return here
+        return self.leaves(node.input[0], before) or here
+
+    def _axis_before(self, node: onnx.NodeProto, axis: int, shape: Shape | None) -> int | None:
+        """Follow an axis through an operator that only moves values; None where it does not survive."""
+        if node.op_type in {"Cast", "Dropout", "Identity"}:
+            return axis
+        if node.op_type == "Transpose":
+            perm = next((list(item.ints) for item in node.attribute if item.name == "perm"), [])
+            return perm[axis] if perm else None
+        if node.op_type in LAYOUT:
+            before = self.shape(node.input[0])
+            if before is None or shape is None:
+                return None
+            if axis == len(shape) - 1 and before[-1] == shape[-1]:
+                return len(before) - 1
+            if before[1 : axis + 1] == shape[1 : axis + 1] and len(before) > axis:
+                return axis
+        return None
+
+    def _tensor(self, name: str) -> Tensor:
+        tensor_type = self._infos[name].type.tensor_type
+        shape: Shape = tuple(
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+            for dim in tensor_type.shape.dim
+        )
+        return Tensor(name, shape, self._data_type.Name(tensor_type.elem_type).lower())
+
+
+def open_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Give the inputs that a caller must feed: old exporters list the weights among them."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [item for item in model.graph.input if item.name not in stored]
+
+
+def _filled(output: Tensor, measured: Shape | None) -> Tensor:
+    if measured is None:
+        return output
+    batch = output.shape[0] if output.shape else None
+    return output._replace(shape=(batch, *measured[1:]))
+
+
+def _measured_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """Run the model once on a black picture where inference does not tell; empty where it cannot run."""
+    runtime = require("onnxruntime", why="to learn the output shapes of an ONNX model")
+    (item,) = open_inputs(model)
+    sizes = [dim.dim_value or 1 for dim in item.type.tensor_type.shape.dim]
+    dtype = require("onnx.helper", why="to read an ONNX model").tensor_dtype_to_np_dtype(
+        item.type.tensor_type.elem_type
+    )
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        values = session.run(None, {item.name: np.zeros(sizes, dtype)})
+    except Exception:  # noqa: BLE001  an operator of another runtime; what stays unknown is refused later
+        return {}
+    return {out.name: value.shape for out, value in zip(session.get_outputs(), values, strict=True)}
