@@ -59,7 +59,7 @@ class Device:
         self._owner = owner
         self._drv = _pycuda()
         device = _first_device(self._drv)
-        self._library = _Library()
+        self._library = _Library(owner)
         self._changing = threading.RLock()  # re-entrant: the collector may free an array at any moment
         self._owned: list[Buffer | Queue] = []
         self._holders = 1  # this object, and each pinned array
@@ -160,7 +160,7 @@ class Device:
     def _pin(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], Any]:
         """Allocate page-locked memory that lives exactly as long as the array and views of it."""
         flags = self._drv.host_alloc_flags
-        mode = flags.PORTABLE | (flags.DEVICEMAP if self.integrated else 0)
+        mode = flags.DEVICEMAP if self.integrated else 0
         array = self._drv.pagelocked_empty(shape, np.float32, mem_flags=mode)
         allocation = array.base
         with self._changing:
@@ -312,15 +312,16 @@ class Graph:
 class _Library:
     """Functions of the driver that PyCUDA has no name for, by ctypes."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
         self._library = ctypes.CDLL(_LIBRARY)  # the loader gives the one that PyCUDA has loaded
 
     def call(self, function: str, *arguments: object) -> None:
         code = self.attempt(function, *arguments)
         if code is None:
-            raise EngineError(f"the CUDA driver has no {function}")
+            raise EngineError(f"{self._owner}: the CUDA driver has no {function}")
         if code:
-            raise EngineError(f"CUDA: {function} failed: {self._name_of(code)}")
+            raise EngineError(f"{self._owner}: CUDA: {function} failed: {self._name_of(code)}")
 
     def attempt(self, function: str, *arguments: object) -> int | None:
         """Give the error code, or None where the driver has no such function."""

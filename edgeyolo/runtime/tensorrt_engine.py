@@ -19,6 +19,7 @@ Source: TensorRT documentation, "CUDA Graphs" (one context a graph; run once bef
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,8 +73,8 @@ class TensorRTEngine:
         self._changing = threading.Lock()
         self._compute: Queue | None = None  # where slots that share a context compute
         self._bound: _Slot | None = None  # whose addresses that context has
-        self._closed = False
         self._device = Device(str(path))
+        self._closed = False
         try:
             check_gpu(path, info, name=self._device.name, sm=self._device.sm)
             with self._device:
@@ -189,6 +190,12 @@ class TensorRTEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        # GPU memory is scarce, and what holds it cannot be freed in any order.
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"{self._path}: an engine that was not closed", ResourceWarning, stacklevel=2)
+            self.close()
 
     def _open(self, trt: Any, max_batch: int) -> None:
         info = self._info
