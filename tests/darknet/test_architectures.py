@@ -7,6 +7,7 @@ import pytest
 
 from edgeyolo.darknet.architectures import ARCHITECTURES, architecture
 from edgeyolo.darknet.cfg import read_cfg
+from edgeyolo.darknet.dialect import dialect_of
 from edgeyolo.darknet.layers import Convolutional, Cost, Layer, Shortcut
 from edgeyolo.darknet.network import network_from_cfg
 from edgeyolo.errors import ConfigError
@@ -30,6 +31,14 @@ def test_each_is_its_reference_cfg_layer_by_layer(name: str, folder: Path) -> No
     assert len(ours.layers) == len(expected)
     for layer, wanted in zip(ours.layers, expected, strict=True):
         assert _without_line(layer) == _without_line(wanted)
+    assert bool(ours.stretched) == bool(reference.stretched)
+    assert dialect_of(ours) == dialect_of(reference)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_pictures_keep_their_proportions_except_in_the_fourth_version(name: str) -> None:
+    network = network_from_cfg(architecture(name))
+    assert bool(network.stretched) == name.startswith("yolov4")
 
 
 def _without_line(layer: Layer) -> Layer:

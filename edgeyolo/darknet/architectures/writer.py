@@ -94,15 +94,22 @@ class CfgWriter:
         """Turn scores into probabilities."""
         return self._add("softmax", groups=1)
 
-    def yolo(self, anchors: Anchors, mask: tuple[int, ...], classes: int, *, scale_x_y: float = 1.0) -> int:
-        """Add a ``[yolo]`` head; anchors in pixels of the network input."""
+    def yolo(
+        self, anchors: Anchors, mask: tuple[int, ...], classes: int, *, scale_x_y: float | None = None
+    ) -> int:
+        """Add a ``[yolo]`` head; anchors in pixels of the network input.
+
+        ``scale_x_y`` is AlexeyAB's word: it also says that his Darknet fits the pictures, so that a model of
+        the first Darknet must not have it, not even as 1.
+        """
+        stretch = {} if scale_x_y is None else {"scale_x_y": scale_x_y}
         return self._add(
             "yolo",
             mask=_joined(mask),
             anchors=_joined(side for anchor in anchors for side in anchor),
             classes=classes,
             num=len(anchors),
-            scale_x_y=scale_x_y,
+            **stretch,
         )
 
     def region(self, anchors: Anchors, classes: int) -> int:
