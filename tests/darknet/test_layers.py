@@ -347,7 +347,7 @@ def test_gaussian_and_first_generation_heads() -> None:
         (["convolutional groups=2"], 6, "groups=2 must divide the 3 input channels", None),
         (["convolutional size=3 dilation=2"], 7, "needs pad=1 and an odd size", None),
         (["convolutional filters=1e3"], 6, "filters: an integer expected, '1e3' found", None),
-        (["convolutional filters=99999999999"], 6, "an integer expected", None),
+        (["convolutional filters=99999999999"], 6, "a 32-bit integer expected, 99999999999 found", None),
         (["convolutional filters=3000000000"], 6, "a 32-bit integer expected", None),
         (["dropout probability=x"], 6, "a number expected, 'x' found", None),
         (["maxpool size=40 padding=0"], 5, "an input of at least 40 expected", None),

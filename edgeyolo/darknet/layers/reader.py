@@ -18,7 +18,7 @@ from edgeyolo.errors import CfgError, UnsupportedOpError
 
 __all__ = ["Here", "SectionReader"]
 
-_INT = re.compile(r"[+-]?\d{1,10}(\.0*)?", re.ASCII)
+_INT = re.compile(r"[+-]?\d{1,40}(\.0*)?", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 _INT32_MAX = 2**31 - 1
 _ACTIVATION_ALIASES = {"silu": "swish"}
