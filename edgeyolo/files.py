@@ -79,7 +79,8 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     except EdgeYoloError:
         raise
     except OSError as exc:
-        if exc.filename is not None and Path(exc.filename) not in (path, temporary, *path.parents):
+        ours = temporary is None or Path(exc.filename or path) in (path, temporary, *path.parents)
+        if not ours:
             raise  # an input that could not be read is not ours to explain
         raise OutputError(
             f"cannot write {path}: {exc.strerror or exc}", hint="free space or choose another -o"
@@ -127,7 +128,8 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
     except EdgeYoloError:
         raise
     except OSError as exc:
-        if exc.filename is not None and not _is_below(Path(exc.filename), path, temporary):
+        ours = temporary is None or _is_below(Path(exc.filename or path), path, temporary)
+        if not ours:
             raise  # an input that could not be read is not ours to explain
         raise OutputError(
             f"cannot write {path}: {exc.strerror or exc}", hint="free space or choose another -o"
@@ -159,10 +161,8 @@ def _move_all(new: Path, path: Path, old: Path) -> None:
         raise
 
 
-def _is_below(name: Path, path: Path, temporary: Path | None) -> bool:
-    return name in (path, *path.parents) or any(
-        folder in name.parents for folder in (path, temporary) if folder is not None
-    )
+def _is_below(name: Path, path: Path, temporary: Path) -> bool:
+    return name in (path, *path.parents) or any(folder in name.parents for folder in (path, temporary))
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -136,3 +136,11 @@ def test_a_folder_cannot_be_made_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "g"):
         open("/no/such/input")  # noqa: SIM115
     assert not (tmp_path / "g").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write to")
+def test_a_place_where_nothing_can_be_made_is_an_output_error() -> None:
+    place = Path("/proc/out")  # root may write anywhere else
+    for opened in (whole_file, whole_folder):
+        with pytest.raises(OutputError, match="cannot write /proc/out"), opened(place):
+            pass
