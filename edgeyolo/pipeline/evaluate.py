@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 
 from edgeyolo.errors import ConfigError
 from edgeyolo.evaluate.coco import Report, evaluate
+from edgeyolo.pipeline.steps import Steps
 from edgeyolo.runtime.detector import Detector
 
 __all__ = ["CONF", "IOU", "evaluate_engine"]
@@ -16,7 +15,6 @@ CONF = 0.001
 """Nearly every box counts: average precision is the area under the whole curve of precision and recall."""
 
 IOU = 0.45
-_LINE_EVERY_S = 5.0
 
 
 def evaluate_engine(
@@ -38,21 +36,9 @@ def evaluate_engine(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit: 1 or more expected, {limit} found")
+    steps = Steps(shown=True)
     with Detector(engine, conf=CONF, iou=IOU, multi_label=True) as detector:
-        return evaluate(detector, images, annotations, detector.names, limit=limit, on_image=_Progress())
-
-
-class _Progress:
-    """A line on stderr now and then; on a terminal one that is written over."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._said_s = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._live:
-            print(f"\rimage {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif now - self._said_s >= _LINE_EVERY_S:
-            self._said_s = now
-            print(f"image {done}/{total}", file=sys.stderr)
+        steps.begin("evaluating")
+        report = evaluate(detector, images, annotations, detector.names, limit=limit, on_image=steps)
+        steps.end()
+    return report

@@ -60,11 +60,12 @@ class Steps:
         )
 
     def within(self, label: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` items are done, of a part that may be a new one."""
+        """Tell that `done` of `total` items of a step are done; its first item begins it, its last ends it."""
         if label != self._label:
-            self.end()
             self.begin(label, total)
         self(done, total)
+        if done == total:
+            self.end()
 
     def end(self) -> float:
         """End the step; say how long it took.
@@ -76,6 +77,7 @@ class Steps:
         if self._shown:
             clear = "\r\x1b[K" if self._live else ""
             print(f"{clear}{self._label}: {seconds:.1f} s", file=sys.stderr)
+        self._label = ""
         return seconds
 
     def say(self, text: str) -> None:
