@@ -38,6 +38,7 @@ class Choice:
         layer_errors: Layer to its own effect on the network's outputs, where it was measured.
         error_unit: What `layer_errors` counts.
         unmatched: Names of a calibration cache that this model does not have.
+        lacking: Tensors of this model that a calibration cache has no scale for.
     """
 
     scales: Scales
@@ -46,6 +47,7 @@ class Choice:
     layer_errors: Mapping[str, float] = field(default_factory=dict)
     error_unit: str = ""
     unmatched: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 def choice_by_method(
@@ -91,7 +93,7 @@ def choice_from_cache(plan: QuantPlan, matched: Matched, provenance: Provenance,
     """Take the scales of a TensorRT calibration cache.
 
     A group's scale is the largest that the cache has for one of its tensors: that is what TensorRT wrote for
-    all of them. A layer that reads a tensor without a scale stays float.
+    all of them. A layer that reads a tensor without a scale stays float, and so does a residual sum.
 
     Args:
         plan: Which tensors share a scale.
@@ -129,6 +131,7 @@ def choice_from_cache(plan: QuantPlan, matched: Matched, provenance: Provenance,
         scales=Scales(provenance=provenance, tensors=tensors, float_layers=kept_float),
         log=tuple(log),
         unmatched=matched.unknown,
+        lacking=tuple(lacking),
     )
 
 

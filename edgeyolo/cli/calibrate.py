@@ -74,5 +74,7 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
     )
     found = run(config)
     typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
+    if as_json:
+        typer.echo(found.verdict, err=True)
     if not found.passed:
         raise typer.Exit(1)

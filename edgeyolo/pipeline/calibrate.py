@@ -170,17 +170,6 @@ class _Job:
         provenance = self._provenance(manifest.fingerprint, len(manifest), method)
         if method != "auto":
             return choice_by_method(self._plan, statistics, method, provenance)
-        step = ""
-
-        def progress(name: str, done: int, total: int) -> None:
-            nonlocal step
-            if name != step:
-                self._steps.begin(name, total)
-                step = name
-            self._steps(done)
-            if done == total:
-                self._steps.end()
-
         return choice_by_search(
             self._model,
             statistics,
@@ -190,7 +179,7 @@ class _Job:
             AutoConfig(
                 target_agreement=self._config.aim,
                 max_float_macs=self._config.max_float_macs,
-                progress=progress,
+                progress=self._steps.within,
             ),
         )
 

@@ -82,6 +82,8 @@ class CalibrateConfig:
                 raise ConfigError(f"--{name}: 0..1 expected, {share} found")
         if self.images is None and self.from_cache is None:
             raise ConfigError("IMAGES: your pictures expected, none found; only --from-cache goes without")
+        if self.images is None and self.target_agreement is not None:
+            raise ConfigError("--target-agreement needs IMAGES to measure the agreement on, none found")
         version_number(self.trt_version)
 
     @property
@@ -128,7 +130,7 @@ class Calibration:
 
     @property
     def passed(self) -> bool:
-        """Whether the target agreement was met; true where it could not be measured."""
+        """Whether the target agreement was met; true where none was asked for."""
         wanted = self.config.target_agreement
         return self.agreement is None or wanted is None or self.agreement >= wanted
 
@@ -157,14 +159,18 @@ class Calibration:
         if self.agreement is None:
             return "Agreement with FP32 was not measured: there were no pictures."
         found = self.agreement
-        if wanted is None:
-            return f"Agreement with FP32 is {found:.3f}; --target-agreement X makes less than X a failure."
-        if self.passed:
+        if wanted is not None and self.passed:
             return f"Met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for."
-        return (
-            f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. "
-            "More or more typical pictures, a larger --max-float-macs, or a lower --target-agreement."
-        )
+        more = "More or more typical pictures, or a larger --max-float-macs, may bring more."
+        if wanted is not None:
+            return f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. {more}"
+        if self.config.method == "auto" and self.config.from_cache is None and found < AIM:
+            return (
+                f"Agreement with FP32 is {found:.3f}, short of the {AIM:g} that the search aims at with at most "
+                f"{self.config.max_float_macs:.1%} of the multiply-adds in float. {more} "
+                "--target-agreement X makes less than X a failure."
+            )
+        return f"Agreement with FP32 is {found:.3f}; --target-agreement X makes less than X a failure."
 
     def to_json(self) -> dict[str, Any]:
         """Give plain JSON values."""
@@ -187,6 +193,7 @@ class Calibration:
             "findings": [dataclasses.asdict(f) for f in self.checked.findings] if self.checked else [],
             "movement": self.movement and dataclasses.asdict(self.movement),
             "unmatched": list(self.choice.unmatched),
+            "lacking": list(self.choice.lacking),
             "seconds": self.seconds,
             "files": [str(self.config.output / name) for name in self.files],
         }
@@ -216,8 +223,11 @@ class Calibration:
         if self.movement is not None:
             yield str(self.movement)
         if self.choice.unmatched:
-            yield f"{len(self.choice.unmatched)} names of the cache are not in this model:"
+            yield f"names of the cache that are not in this model ({len(self.choice.unmatched)}):"
             yield from (f"  {name}" for name in self.choice.unmatched)
+        if self.choice.lacking:
+            yield f"tensors of this model that are not in the cache ({len(self.choice.lacking)}):"
+            yield from (f"  {name}" for name in self.choice.lacking)
         if self.checked is not None and self.checked.findings:
             counts = sorted({finding.kind for finding in self.checked.findings})
             yield "pictures: " + ", ".join(

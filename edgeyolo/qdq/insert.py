@@ -51,7 +51,7 @@ def int8_model(
 
     Raises:
         GraphError: The model is quantised already, or its opset is below 13.
-        CalibrationError: A tensor that needs a scale has none in `scales`.
+        CalibrationError: The input of a layer that is not to stay float has no scale.
     """
     _require_opset(model)
     view = GraphView(model)
@@ -59,25 +59,30 @@ def int8_model(
     pairs = pairs_for(view, plan, target, scales.float_layers)
     writer = _Writer(view, adjusted_weights(view, plan, scales))
     group_of = plan.group_of
+    layers = int8_layers(plan, target, scales)
+    read = {layer.input for layer in layers}
     for pair in pairs:
         if pair.tensor not in scales.tensors:
+            # Scales from a cache that knows a part of the model only: what no INT8 layer reads stays float.
+            if pair.tensor not in read:
+                continue
             raise CalibrationError(
                 f"tensor {pair.tensor!r} needs a scale and scales.json has none",
                 hint="calibrate this model again: edgeyolo calibrate MODEL.onnx IMAGES -o DIR",
             )
         writer.quantise(pair, group_of[pair.tensor], scales.tensors[pair.tensor].scale)
-    for layer in int8_layers(plan, target, scales):
+    for layer in layers:
         writer.quantise_weight(layer, scales.weight_amax.get(layer.name))
     return writer.model()
 
 
 def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer, ...]:
     """Give the layers that compute in INT8 on `target`."""
-    quantised = {tensor for group in plan.groups for tensor in group}
     return tuple(
         layer
         for layer in plan.layers
-        if layer.name not in scales.float_layers and (target == "tensorrt" or layer.output in quantised)
+        if layer.name not in scales.float_layers
+        and (target == "tensorrt" or {layer.raw_output, layer.output} <= scales.tensors.keys())
     )
 
 

@@ -23,7 +23,7 @@ from edgeyolo.errors import (
 )
 from edgeyolo.files import sha256_of
 from edgeyolo.pipeline.calibrate import calibrate
-from edgeyolo.pipeline.calibration import CalibrateConfig, Calibration
+from edgeyolo.pipeline.calibration import AIM, CalibrateConfig, Calibration
 from edgeyolo.scales import preprocess_sha256, read_scales
 from tests.calibrate.pictures import folder_of, scene, video, write
 from tests.calibrate.tiny_detector import SPEC, write_detector
@@ -46,7 +46,8 @@ def images(tmp_path: Path) -> Path:
 
 
 def run(model: Path, images: Path | None, **options: object) -> Calibration:
-    options = {"output": model.parent / "out", "method": "mse", "target_agreement": 0.5} | options
+    target = None if images is None else 0.5
+    options = {"output": model.parent / "out", "method": "mse", "target_agreement": target} | options
     return calibrate(CalibrateConfig(model=model, images=images and str(images), **options))  # type: ignore[arg-type]
 
 
@@ -140,6 +141,34 @@ def test_a_cache_of_another_model_is_refused(model: Path) -> None:
     assert not (model.parent / "out").exists()
 
 
+@pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+def test_a_cache_that_knows_one_tensor_leaves_the_other_layers_in_float(
+    model: Path, images: Path, target: str
+) -> None:
+    (model.parent / "c").write_text("TRT-8601-EntropyCalibration2\nimages: 3c010a14\nx: 3c010a14\n")
+    words = ["calibrate", model, images, "--from-cache", model.parent / "c", "-o", model.parent / "out"]
+    done = edgeyolo(*words, "--target", target)
+    assert done.returncode == 0, done.stderr
+    assert "names of the cache that are not in this model (1):\n  x\n" in done.stdout
+    assert "tensors of this model that are not in the cache (" in done.stdout
+    assert "\n  sum\n" in done.stdout
+    scales = read_scales(model.parent / "out" / "scales.json")
+    assert list(scales.tensors) == ["images"]
+    assert list(scales.float_layers) == ["second_raw", "third_raw", "head"]
+
+
+def test_an_aim_that_was_not_reached_is_said_plainly(model: Path, images: Path) -> None:
+    words = ["calibrate", model, images, "-o", model.parent / "out", "--max-float-macs", "0"]
+    done = edgeyolo(*words, "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert found["float_layers"] == {}
+    said = f"Agreement with FP32 is {found['agreement']:.3f}"
+    short = found["agreement"] < AIM
+    assert (f"{said}, short of the 0.95 that the search aims at" in done.stderr) == short
+    assert (f"{said};" in done.stderr) != short
+
+
 def test_a_target_that_is_not_met_is_exit_1_with_the_report(model: Path, images: Path) -> None:
     words = ["calibrate", model, images, "-o", model.parent / "out", "--method", "minmax", "--json"]
     done = edgeyolo(*words, "--target-agreement", "1")
@@ -162,6 +191,7 @@ def test_a_target_that_is_not_met_is_exit_1_with_the_report(model: Path, images:
         ({"max_float_macs": -0.1}, "--max-float-macs"),
         ({"trt_version": "11.0.0"}, "reads no calibration cache"),
         ({"images": None}, "IMAGES"),
+        ({"images": None, "from_cache": Path("c"), "target_agreement": 0.9}, "needs IMAGES"),
     ],
 )
 def test_options_are_checked_before_any_work(options: dict[str, object], message: str) -> None:
@@ -317,3 +347,9 @@ def test_labels_that_came_with_the_pictures_are_used(model: Path, images: Path, 
     assert isinstance(other.labelled, str)
     assert "mAP was not computed" in other.labelled
     assert "mAP was not computed" in (tmp_path / "out" / "report.html").read_text()
+    coco["categories"] = []
+    coco["images"] = [{"file_name": name} for name in names]  # enough to find the pictures by
+    path.write_text(json.dumps(coco))
+    bare = run(model, path, output=tmp_path / "out")
+    assert isinstance(bare.labelled, str)
+    assert "images[0]: id: a whole number expected" in bare.labelled
