@@ -60,7 +60,6 @@ IMPLEMENTATIONS: dict[str, type] = {
 _FUNCTIONS = {
     "nptype": basics.make_nptype,
     "volume": basics.make_volume,
-    "get_nv_onnx_parser_version": lambda simulation: lambda: _number(simulation.version),
     "init_libnvinfer_plugins": lambda simulation: lambda logger, namespace: True,
 }
 
@@ -82,11 +81,6 @@ def simulated_tensorrt(
     vars(simulation.module)["IHostMemory"] = memory
     simulation.assemble(IMPLEMENTATIONS, _FUNCTIONS)
     return simulation.module
-
-
-def _number(version: tuple[int, ...]) -> int:
-    major, minor, patch = version[:3]
-    return major * 10_000 + minor * 100 + patch
 
 
 def simulation_of(module: Any) -> Simulation:

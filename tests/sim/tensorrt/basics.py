@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.sim.tensorrt.pybind import kept
+
 __all__ = [
     "Dims",
     "HostMemory",
@@ -45,13 +47,7 @@ class Logger:
     def __init__(self, min_severity: Any = None) -> None:
         self._min_severity = min_severity or self._simulation.module.Logger.WARNING
 
-    @property
-    def min_severity(self) -> Any:
-        return self._min_severity
-
-    @min_severity.setter
-    def min_severity(self, value: Any) -> None:
-        self._min_severity = value
+    min_severity = kept("_min_severity")
 
     def log(self, severity: Any, msg: str) -> None:
         if int(severity) <= int(self._min_severity):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnx import TensorProto
+
 from tests.sim.tensorrt.basics import host_memory
 from tests.sim.tensorrt.calibration import CalibrationFailedError, calibrate
 from tests.sim.tensorrt.config import DLA_OPERATORS
@@ -18,6 +20,7 @@ from tests.sim.tensorrt.refusals import dla_cores, refusals
 __all__ = ["Builder"]
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_INT8_BY_SCALES = (*_WEIGHTED, "MaxPool", "Add", "Relu")
 
 
 class RefusedError(RuntimeError):
@@ -166,18 +169,10 @@ def _layers(network: Any, config: Any, scales: dict[str, float]) -> list[dict[st
             continue
         inputs = [name for name in node.input if name and name not in graph.constants]
         explicit = [made[name].op_type == "DequantizeLinear" for name in node.input[:2] if name in made]
-        if (node.op_type in _WEIGHTED and len(explicit) == 2 and all(explicit)) or (
-            any(name in scales for name in inputs)
-            and node.op_type
-            in (
-                *_WEIGHTED,
-                "MaxPool",
-                "Add",
-                "Relu",
-            )
-        ):
+        fused = node.op_type in _WEIGHTED and explicit == [True, True]
+        if fused or (node.op_type in _INT8_BY_SCALES and any(name in scales for name in inputs)):
             precision = "INT8"
-        elif any(graph.types.get(name) == 10 for name in node.output) or config._has("FP16"):
+        elif TensorProto.FLOAT16 in map(graph.types.get, node.output) or config._has("FP16"):
             precision = "HALF"
         else:
             precision = "FLOAT"

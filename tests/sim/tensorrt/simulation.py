@@ -21,11 +21,11 @@ from tests.sim.tensorrt.board import Board
 from tests.sim.tensorrt.device import Device
 from tests.sim.tensorrt.pybind import Bound, NotSimulatedError, call_back, checked, enumeration, not_simulated
 
-__all__ = ["GENERATIONS", "Fault", "Simulation", "surface"]
+__all__ = ["FAILURES", "GENERATIONS", "Fault", "Simulation", "surface"]
 
 GENERATIONS = ("8.6", "10.3", "10.13", "10.16", "11.4")
 _SURFACES = Path(__file__).parent / "surface"
-_LIFECYCLE = ("__del__", "__repr__")
+_OURS = ("__del__", "__repr__")  # of all the double underscores, what a class has without NVIDIA's naming it
 
 
 @functools.cache
@@ -174,8 +174,8 @@ class Simulation:
         for base in reversed(implementation.__mro__[:-1]):
             source.update(vars(base))
         for key, value in source.items():
-            dunder = key[:2] == "__" and key not in _LIFECYCLE
-            if key[0] == "_" and key not in members and not dunder:
+            ours = key in _OURS if key.startswith("__") else key.startswith("_")
+            if ours and key not in members:
                 namespace[key] = value
         for key, value in members.items():
             if key != "__init__":

@@ -46,7 +46,10 @@ class TimingCache:
             content: dict[str, Any] = json.loads(data)
         except ValueError:
             return None
-        return content if content["magic"] == _MAGIC and content["version"] == version else None
+        fits = (
+            isinstance(content, dict) and content.get("magic") == _MAGIC and content.get("version") == version
+        )
+        return content if fits and content.keys() == {"magic", "version", "gpu", "tactics"} else None
 
     def _fits(self) -> bool:
         return bool(self._content["gpu"] == _gpu(self._simulation))
