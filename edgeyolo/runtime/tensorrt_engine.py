@@ -37,6 +37,7 @@ from edgeyolo.sidecar import EngineInfo
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import tensorrt
 
 __all__ = ["TensorRTEngine"]
 
@@ -222,10 +223,10 @@ class TensorRTEngine:
         )
         self._slots.append(slot)
         if self._compute is not None and slot is not self._slots[0]:
-            slot.context = self._slots[0].context
+            slot.opened = self._slots[0].opened
             return
-        slot.context = self._opened_plan.engine.create_execution_context()
-        if slot.context is None:
+        slot.opened = self._opened_plan.engine.create_execution_context()
+        if slot.opened is None:
             raise self._failed("gives no execution context", hint="a smaller input or batch needs less")
         if self._compute is None:
             self._bind(slot)
@@ -333,16 +334,22 @@ class TensorRTEngine:
 class _Slot:
     """One input with its outputs, and the queue they travel on.
 
-    TensorRT's context is in an attribute that `close` empties; see `Plan`.
+    TensorRT's context is in the attribute `opened` that `close` empties; see `Plan`.
     """
 
     queue: Queue
     images: Buffer
     results: Mapping[str, Buffer]
-    context: Any = None
+    opened: tensorrt.IExecutionContext | None = None
     graph: Graph | None = None
     started: int | None = None  # the batch whose results the mark stands for
     _views: dict[int, Mapping[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
+
+    @property
+    def context(self) -> tensorrt.IExecutionContext:
+        if self.opened is None:
+            raise EngineError("the slot is closed")
+        return self.opened
 
     def outputs(self, batch: int) -> Mapping[str, npt.NDArray[np.float32]]:
         found = self._views.get(batch)
@@ -358,5 +365,5 @@ class _Slot:
 
     def close(self) -> None:
         self.drop_graph()
-        self.context = None
+        self.opened = None
         self._views.clear()

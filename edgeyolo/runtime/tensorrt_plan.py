@@ -7,7 +7,7 @@ with the sidecar's before this module sees it (`edgeyolo.sidecar.read_sidecar`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeyolo.errors import EngineError, TensorMismatchError
 from edgeyolo.machine import version_tuple
@@ -15,6 +15,9 @@ from edgeyolo.runtime.engine import stale
 from edgeyolo.runtime.tensorrt_log import RuntimeLog
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import TensorSpec
+
+if TYPE_CHECKING:
+    import tensorrt
 
 __all__ = ["Plan", "check_gpu", "check_version"]
 
@@ -43,14 +46,28 @@ class Plan:
     def __init__(self, trt: Any, path: Path, info: EngineInfo) -> None:
         self._trt = trt
         self.log = RuntimeLog()
-        self.runtime: Any = None
-        self.engine: Any = None
+        self._runtime: tensorrt.Runtime | None = None
+        self._engine: tensorrt.ICudaEngine | None = None
         try:
             self._load(trt, path, info)
             _check_tensors(trt, path, self, info)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def engine(self) -> tensorrt.ICudaEngine:
+        """TensorRT's engine."""
+        if self._engine is None:
+            raise EngineError("the plan is closed")
+        return self._engine
+
+    @property
+    def runtime(self) -> tensorrt.Runtime:
+        """TensorRT's runtime, which made the engine."""
+        if self._runtime is None:
+            raise EngineError("the plan is closed")
+        return self._runtime
 
     def batch_range(self, info: EngineInfo) -> tuple[int, int]:
         """Give the least and the largest batch that it computes."""
@@ -81,12 +98,12 @@ class Plan:
 
     def close(self) -> None:
         """Let TensorRT's objects go, in the order it wants; with the GPU's context current."""
-        self.engine = None
-        self.runtime = None
+        self._engine = None
+        self._runtime = None
 
     def _load(self, trt: Any, path: Path, info: EngineInfo) -> None:
         try:
-            self.runtime = trt.Runtime(self.log.logger(trt))
+            self._runtime = trt.Runtime(self.log.logger(trt))
         except (
             TypeError
         ) as exc:  # "factory function returned nullptr": how the bindings say that it could not
@@ -99,10 +116,10 @@ class Plan:
         if (core := info.extra.get("dla_core")) is not None:
             self.runtime.DLA_core = int(core)
         try:
-            self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
+            self._engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
         except OSError as exc:
             raise EngineError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
-        if self.engine is None:
+        if self._engine is None:
             raise EngineError(
                 f"{path}: TensorRT {trt.__version__} does not load it: {self.log.reason()}",
                 hint=f"build it again here: {info.command}",

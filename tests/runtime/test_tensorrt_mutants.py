@@ -422,7 +422,7 @@ def contexts_outlive_the_device(patch: pytest.MonkeyPatch) -> None:
     close, kept = _Slot.close, list[Any]()
 
     def wrong(self: _Slot) -> None:
-        kept.append(self.context)
+        kept.append(self.opened)
         close(self)
 
     patch.setattr(_Slot, "close", wrong)
