@@ -56,7 +56,7 @@ def test_every_command_in_the_documents_parses(where: str, call: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", sorted({t for _, line in _shell_lines() for t in re.findall(r"\bmake (\w+)", line)})
+    "target", sorted({t for _, line in _shell_lines() for t in re.findall(r"(?<!yolo )\bmake (\w+)", line)})
 )
 def test_every_make_target_in_the_documents_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
