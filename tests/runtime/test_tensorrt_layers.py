@@ -106,7 +106,7 @@ def test_bench_prints_the_layers(
     app(["bench", str(engine), "--frames", "4", "--layers"], standalone_mode=False)
     lines = capsys.readouterr().out.splitlines()
     start = next(index for index, line in enumerate(lines) if "the slowest first" in line)
-    assert any(line.startswith("load ") and "first inference" in line for line in lines[:start])
+    assert any(line.startswith("first result after") for line in lines[:start])
     assert lines[start].split()[0] == str(len(lines) - start - 1)
     assert all(line.split()[:2] == ["0.001", "ms"] for line in lines[start + 1 :])
 
