@@ -110,7 +110,7 @@ def read_sidecar(engine: Path | str, *, trust: bool = False) -> EngineInfo:
         if not trust:
             raise StaleEngineError(
                 message,
-                hint=f"build it again: {info.command}   (or --trust: an engine can be executable code)",
+                hint=f"build it again: {info.command}   (or run --trust: an engine is executable code)",
             )
         _log.warning("%s; loaded all the same, as it is said to be trusted", message)
     return info
@@ -124,10 +124,9 @@ def _parse(path: Path) -> EngineInfo:
                 f"{path}: format {FORMAT} expected, {data['format']} found",
                 hint=data.get("command"),
             )
-        if data["backend"] not in get_args(Backend):
-            raise EngineError(
-                f"{path}: backend {' or '.join(get_args(Backend))} expected, {data['backend']!r} found"
-            )
+        for key, known in (("backend", get_args(Backend)), ("precision", get_args(Precision))):
+            if data[key] not in known:
+                raise EngineError(f"{path}: {key} {' or '.join(known)} expected, {data[key]!r} found")
         data["spec"] = ModelSpec.from_json(data["spec"])
         for side in ("inputs", "outputs"):
             data[side] = tuple(

@@ -65,6 +65,7 @@ def test_either_file_alone_is_refused(engine: Path, tmp_path: Path) -> None:
     [
         ({"format": 99}, "format 1 expected, 99 found"),
         ({"backend": "openvino"}, "backend onnxruntime or tensorrt expected"),
+        ({"precision": "fp64"}, "precision fp32 or fp16 or int8 expected"),
         ({"spec": {}}, "missing or has a wrong value"),
         ({"inputs": [{}]}, "an engine sidecar expected"),
         ({"unknown": 1}, "an engine sidecar expected"),
