@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeyolo.adapt.apart import Apart
+from edgeyolo.adapt.end_to_end import EndToEnd
 from edgeyolo.adapt.evidence import Evidence, Family, Wishes
 from edgeyolo.adapt.predictions import Columns, RowsDecoded, RowsUndecoded
+from edgeyolo.adapt.suppression import EfficientNms, OnnxNms
 from edgeyolo.errors import ConfigError, GraphError
 
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["FAMILIES", "recognise"]
 
 FAMILIES: tuple[Family, ...] = (
+    EfficientNms(),
+    EndToEnd(),
+    OnnxNms(),
+    Apart(),
     RowsUndecoded(),
     RowsDecoded(),
     Columns(),

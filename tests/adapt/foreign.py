@@ -40,6 +40,11 @@ class Net:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
+    def cast(self, tensor: str, kind: int, to: str | None = None) -> str:
+        name = self.op("Identity", tensor, to=to)
+        self.nodes[-1] = helper.make_node("Cast", [tensor], [name], to=kind)
+        return name
+
     def const(self, value: Any, dtype: Any = None) -> str:
         self.count += 1
         name = f"w{self.count}"
