@@ -43,7 +43,7 @@ def spec_from_graph(
         raise GraphError(
             f"{path}: edgeyolo.* metadata (class names, preprocess, outputs) expected, none found; "
             f"its outputs are {names}",
-            hint=f"{_CONVERT}   (ONNX files of another origin are not taken by this version)",
+            hint=f"edgeyolo adapt {path} -o {path.with_suffix('.adapted.onnx')}   (a YOLO of another origin)",
         )
     findings = [*_input_findings(spec, inputs), *_output_findings(spec, outputs)]
     if findings:
