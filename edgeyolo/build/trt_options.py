@@ -71,6 +71,12 @@ class TensorRTOptions:
             raise ConfigError(f"workspace: 1 MiB or more expected, {self.workspace_mib} found")
         if self.gpu_fallback and self.dla_core is None:
             raise ConfigError("--gpu-fallback goes with --dla", hint="add --dla 0, or leave it out")
+        batches = self.batches
+        if self.dla_core is not None and batches is not None and batches.least != batches.most:
+            # Source: developer guide, "Working with DLA": min, opt and max must be equal.
+            raise ConfigError(
+                f"DLA runs one batch size, {batches.json()} found", hint=f"--batches {batches.best}"
+            )
         if self.implicit_cache is not None and self.device_feed is not None:
             raise ConfigError("--implicit takes scales, --calibrate-on-device finds them: one of the two")
 

@@ -39,6 +39,7 @@ class TimingCacheFile:
         key = re.sub(r"[^a-z0-9.]+", "-", f"{version}-{gpu}".lower()).strip("-")
         self.path = folder / f"tensorrt-{key}.timing"
         self._say = say
+        self._attached: tensorrt.ITimingCache | None = None  # the configuration does not keep it alive
 
     def attach(self, config: tensorrt.IBuilderConfig) -> None:
         """Give the builder configuration what was measured before."""
@@ -50,6 +51,7 @@ class TimingCacheFile:
             cache = config.create_timing_cache(b"")
         if cache is None or not config.set_timing_cache(cache, False):
             self._say(f"timing cache {self.path} is not taken; building without it")
+        self._attached = cache
 
     def keep(self, config: tensorrt.IBuilderConfig) -> None:
         """Write what was measured, together with what another build wrote meanwhile."""

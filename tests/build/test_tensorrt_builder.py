@@ -498,6 +498,7 @@ def test_options_that_contradict_each_other() -> None:
         {"gpu_fallback": True},
         {"optimization_level": 6},
         {"workspace_mib": 0},
+        {"dla_core": 0, "batches": Batches(1, 1, 4)},
         {"implicit_cache": cache, "device_feed": object()},
     ):
         with pytest.raises(ConfigError):

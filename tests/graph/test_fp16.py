@@ -167,12 +167,14 @@ def test_nvidias_compiler_takes_it(words: tuple[str, ...], tmp_path: Path) -> No
 
 
 @pytest.mark.needs("tensorrt-rtx")
-def test_nvidias_compiler_takes_int8_with_the_rest_in_fp16(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", ["1", "dynamic"])
+@pytest.mark.parametrize("head", HEADS)
+def test_nvidias_compiler_takes_int8_with_the_rest_in_fp16(head: str, batch: str, tmp_path: Path) -> None:
     from edgeyolo.build.check import check
     from edgeyolo.qdq import GraphView, int8_model, quant_plan
     from edgeyolo.scales import Provenance, Scales, TensorScale
 
-    model = onnx.load(converted(tmp_path, "yolo"))
+    model = onnx.load(converted(tmp_path, head, "--batch", batch))
     plan = quant_plan(GraphView(model))
     tensors = {name: TensorScale(amax=4.0, method="largest") for group in plan.groups for name in group}
     origin = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="", images=1, method="")
