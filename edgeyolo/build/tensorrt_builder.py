@@ -7,7 +7,7 @@ graph: where a release takes its types from the graph, the graph that it is give
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,13 +150,7 @@ class _Job:
         away = self._dla(network, config)
         calibration = self._calibration(network, config)
         cache = self._timing_cache(engine, config)
-        with Progress(self.say) as progress:
-            progress.attach(self.trt, config)
-            plan = network.builder.build_serialized_network(network.network, config)
-        if progress.error is not None:
-            raise progress.error
-        if calibration is not None:
-            calibration.check(self.trt.__version__)
+        plan, seconds = self._plan(network, config, calibration)
         if plan is None:
             raise self._failure(limit_mib)
         if cache is not None:
@@ -165,7 +159,8 @@ class _Job:
         layers = precision_by_layer(
             self.trt, plan, self.log, version_compatible=self.options.version_compatible
         )
-        self.say(f"built in {progress.elapsed_s:.1f} s; layers: {counted(layers) or 'not told'}")
+        self._check_delivered(layers)
+        self.say(f"built in {seconds:.1f} s; layers: {counted(layers) or 'not told'}")
         self._say_warnings()
         return {
             **self.options.json(),
@@ -175,8 +170,32 @@ class _Job:
             "precision_by_layer": layers,
             "layers_off_dla": list(dict.fromkeys([*away, *self.log.left_dla])),
             "calibration": None if calibration is None else {"batches": calibration.seen},
-            "build_s": round(progress.elapsed_s, 1),
+            "build_s": round(seconds, 1),
         }
+
+    def _plan(
+        self, network: Network, config: tensorrt.IBuilderConfig, calibration: Calibration | None
+    ) -> tuple[Any, float]:
+        """Build; give the plan, or None, and the seconds it took. Errors of callbacks are raised here."""
+        with Progress(self.say) as progress:
+            progress.attach(self.trt, config)
+            plan = network.builder.build_serialized_network(network.network, config)
+            seconds = progress.elapsed_s
+        if progress.error is not None:
+            raise progress.error
+        if calibration is not None:
+            calibration.check(self.trt.__version__)
+        return plan, seconds
+
+    def _check_delivered(self, layers: Mapping[str, str]) -> None:
+        """Fail where TensorRT was allowed a precision and chose it for no layer at all."""
+        told = [kind for kind in layers.values() if kind]
+        if self.precision != "fp32" and told and not any(self.precision in kind for kind in told):
+            raise PrecisionError(
+                f"{self.precision} was asked for, and TensorRT {self.trt.__version__} "
+                f"computes no layer in it (layers: {counted(layers)})",
+                hint="--precision fp32 is as fast for this model",
+            )
 
     def _workspace(self) -> int | None:
         if self.options.workspace_mib is not None:
@@ -194,7 +213,8 @@ class _Job:
         where = f"{self.gpu.name} with TensorRT {self.trt.__version__}"
         away = place_on_dla(self.trt, network, config, self.options, self.precision, where)
         if away:
-            self.say(f"{len(away)} layers run on the GPU, not on the DLA: {', '.join(away[:6])} ...")
+            more = " ..." if len(away) > 6 else ""
+            self.say(f"{len(away)} layers run on the GPU, not on the DLA: {', '.join(away[:6])}{more}")
         return away
 
     def _calibration(self, network: Network, config: tensorrt.IBuilderConfig) -> Calibration | None:

@@ -348,6 +348,18 @@ def test_a_workspace_too_small(tensorrt: ModuleType, make: Build, model: Path, t
     assert not list(tmp_path.glob("m.engine*"))
 
 
+@only("8.6", "10.3")
+def test_a_precision_that_no_layer_got(
+    tensorrt: ModuleType, make: Build, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_builder, "precision_by_layer", lambda *_, **__: {"a": "fp32", "b": ""})
+    with pytest.raises(PrecisionError, match="computes no layer in it"):
+        make(model, "fp16")
+    assert not list(tmp_path.glob("m.engine*"))
+    monkeypatch.setattr(tensorrt_builder, "precision_by_layer", lambda *_, **__: {"a": ""})
+    assert make(model, "fp16").precision == "fp16"  # TensorRT does not tell
+
+
 def test_out_of_memory_is_recognised(tensorrt: ModuleType, make: Build, model: Path) -> None:
     line = ("ERROR", "[defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)")
     tensorrt.__simulation__.fail("Builder.build_serialized_network", line)
