@@ -118,6 +118,10 @@ def test_the_command(calibrated: Path, tmp_path: Path) -> None:
     assert "int8" in done.stdout
     assert "INT8 is" in done.stderr
     assert edgeyolo(*words, "--calibration", tmp_path / "none").returncode == 2
+    quantised = ["build", calibrated / "out" / "model.int8.onnx", "-o", tmp_path / "q.engine"]
+    alone = edgeyolo(*quantised, "--precision", "int8")
+    assert alone.returncode == 0, alone.stderr
+    assert "INT8 was not measured against FP32" in alone.stderr
     wrong = edgeyolo(
         "build", calibrated / "m.onnx", "-o", tmp_path / "f.engine", "--calibration", calibrated / "out"
     )
