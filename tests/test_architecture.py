@@ -14,8 +14,8 @@ PACKAGE = PROJECT / "edgeyolo"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {
-    "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "jetson", "machine", "optional",
-    "qdq", "scales", "sidecar", "spec", "vision",
+    "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "jetson",
+    "machine", "optional", "qdq", "scales", "sidecar", "spec", "vision",
 }  # fmt: skip
 STAGES = {
     "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "fetch", "graph", "runtime", "show",
