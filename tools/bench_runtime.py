@@ -109,7 +109,7 @@ class Ours:
 
 
 class Bare:
-    """A loop written by hand: page-locked memory, one stream, a context that stays current."""
+    """A loop written by hand: pinned memory, one stream, a context that stays current."""
 
     def __init__(self, trt: ModuleType, path: Path, *, mapped: bool) -> None:
         import pycuda.driver as drv

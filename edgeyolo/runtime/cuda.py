@@ -71,13 +71,13 @@ class Device:
             self.integrated = bool(
                 device.get_attribute(facts.INTEGRATED) and device.get_attribute(facts.CAN_MAP_HOST_MEMORY)
             )
-            self._context: Any = device.retain_primary_context()
+            self._cuda_context: Any = device.retain_primary_context()
         except self._drv.Error as exc:
             raise self._translated(exc) from exc
 
     def __enter__(self) -> Device:
         try:
-            self._context.push()
+            self._cuda_context.push()
         except self._drv.Error as exc:
             raise self._translated(exc) from exc
         return self
@@ -86,7 +86,7 @@ class Device:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._context.pop()
+            self._cuda_context.pop()
         except self._drv.Error as exc:
             error = error or exc
         if isinstance(error, self._drv.Error):
@@ -158,7 +158,7 @@ class Device:
             self._let_go()
 
     def _pin(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], Any]:
-        """Allocate page-locked memory that lives exactly as long as the array and views of it."""
+        """Allocate pinned memory that lives exactly as long as the array and views of it."""
         flags = self._drv.host_alloc_flags
         mode = flags.DEVICEMAP if self.integrated else 0
         array = self._drv.pagelocked_empty(shape, np.float32, mem_flags=mode)
@@ -185,9 +185,9 @@ class Device:
             self._holders -= 1
             if self._holders:
                 return
-        self._context.push()
+        self._cuda_context.push()
         self._library.attempt("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
-        self._context.detach()
+        self._cuda_context.detach()
 
     def _translated(self, exc: BaseException) -> EngineError:
         if isinstance(exc, self._drv.MemoryError):
@@ -199,7 +199,7 @@ class Device:
 
 
 class Buffer:
-    """A float32 array in page-locked host memory, and the device memory that belongs to it.
+    """A float32 array in pinned host memory, and the device memory that belongs to it.
 
     On an integrated GPU both are the same memory and nothing is copied.
 

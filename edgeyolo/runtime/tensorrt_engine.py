@@ -107,7 +107,7 @@ class TensorRTEngine:
         return tuple(self._notes)
 
     def input(self, slot: int) -> npt.NDArray[np.float32]:
-        """Give the slot's input buffer, shape ``(batch, C, H, W)``: page-locked, written in place."""
+        """Give the slot's input buffer, shape ``(batch, C, H, W)``: pinned, written in place."""
         return self._slot(slot).images.array[: self._batch]
 
     def start(self, slot: int, *, batch: int | None = None) -> None:
@@ -155,16 +155,18 @@ class TensorRTEngine:
             for other in self._slots:
                 other.drop_graph()
             profiler = self._opened_plan.profiler()
-            slot.context.enqueue_emits_profile = False  # else each enqueue waits, and is measured with it
-            slot.context.profiler = profiler
+            slot.exec_context.enqueue_emits_profile = (
+                False  # else each enqueue waits, and is measured with it
+            )
+            slot.exec_context.profiler = profiler
             try:
                 for _ in range(runs):
                     slot.started = None
                     self._run(slot, self._batch)
-                    if not slot.context.report_to_profiler():
+                    if not slot.exec_context.report_to_profiler():
                         raise self._failed("reports no times")
             finally:
-                slot.context.profiler = None
+                slot.exec_context.profiler = None
         return dict(profiler.ms)
 
     def close(self) -> None:
@@ -241,7 +243,7 @@ class TensorRTEngine:
         """Tell the slot's context the slot's addresses."""
         tensors = {self._info.inputs[0].name: slot.images, **slot.results}
         for name, buffer in tensors.items():
-            if not slot.context.set_tensor_address(name, buffer.address):
+            if not slot.exec_context.set_tensor_address(name, buffer.address):
                 raise self._failed(f"refuses the address of {name}")
 
     def _capture(self) -> None:
@@ -299,7 +301,7 @@ class TensorRTEngine:
             result.download(slot.queue, batch)
 
     def _execute(self, slot: _Slot, queue: Queue) -> None:
-        if not slot.context.execute_async_v3(queue.handle):
+        if not slot.exec_context.execute_async_v3(queue.handle):
             raise self._failed("does not run it")
 
     def _turn_to(self, slot: _Slot, batch: int) -> None:
@@ -309,7 +311,7 @@ class TensorRTEngine:
             self._bind(slot)
             self._bound = slot
         tensor = self._info.inputs[0]
-        if not slot.context.set_input_shape(tensor.name, (batch, *tensor.shape[1:])):
+        if not slot.exec_context.set_input_shape(tensor.name, (batch, *tensor.shape[1:])):
             raise self._failed(f"refuses a batch of {batch}")
 
     def _slot(self, index: int) -> _Slot:
@@ -346,7 +348,7 @@ class _Slot:
     _views: dict[int, Mapping[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
 
     @property
-    def context(self) -> tensorrt.IExecutionContext:
+    def exec_context(self) -> tensorrt.IExecutionContext:
         if self.opened is None:
             raise EngineError("the slot is closed")
         return self.opened

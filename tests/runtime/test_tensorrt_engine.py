@@ -239,7 +239,7 @@ def test_closing(cuda: Simulator, tensorrt: ModuleType, kind: str, tmp_path: Pat
     scores = opened.infer(0)["scores"]
     opened.close()  # with slot 1 on its way
     opened.close()
-    assert scores[0, 0, 0] == 0.5  # page-locked memory lives as long as somebody looks at it
+    assert scores[0, 0, 0] == 0.5  # pinned memory lives as long as somebody looks at it
     for use in (opened.infer, opened.start, opened.input):
         with pytest.raises(EngineError, match="the engine is closed"):
             use(0)
