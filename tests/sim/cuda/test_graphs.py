@@ -373,12 +373,18 @@ def test_a_stream_that_goes_takes_its_capture_with_it(cuda: Simulator, gpu: Any,
     gpu.mem_alloc(4)
 
 
-def test_a_launch_with_a_stale_address_poisons_the_context(cuda: Simulator, gpu: Any, graphs: Graphs) -> None:
+@pytest.mark.parametrize("work", ["fill", "upload"])
+def test_a_launch_with_a_stale_address_poisons_the_context(
+    cuda: Simulator, gpu: Any, graphs: Graphs, work: str
+) -> None:
     stream = gpu.Stream(NON_BLOCKING)
     cuda.expect("async_error")
-    buffer = gpu.mem_alloc(4)
+    buffer, source = gpu.mem_alloc(4), gpu.pagelocked_zeros(1, np.uint32)
     graphs.begin(stream)
-    gpu.memset_d32_async(int(buffer), 1, 1, stream)
+    if work == "fill":
+        gpu.memset_d32_async(int(buffer), 1, 1, stream)
+    else:
+        gpu.memcpy_htod_async(buffer, source, stream)
     _, graph = graphs.end(stream)
     executable = graphs.instantiate(graph)
     buffer.free()
