@@ -6,13 +6,14 @@ files (`edgeyolo.pipeline.adapt`).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeyolo.adapt.edit import GraphEdit
 from edgeyolo.adapt.evidence import Evidence, Wishes
 from edgeyolo.adapt.families import recognise
-from edgeyolo.adapt.inputs import open_picture_input, refuse_quantized
+from edgeyolo.adapt.inputs import open_picture_input, refuse_quantized, takes_bytes
 from edgeyolo.adapt.metadata import metadata_names
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.adapt.view import GraphView
@@ -62,6 +63,7 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
         UnsupportedOpError: It is of a kind that is refused by name.
     """
     _refuse_our_own(model)
+    pixels = takes_bytes(model)
     notes = _prepare(model, options)
     view = GraphView(model)
     known = metadata_names(view.metadata) if options.names is None else None
@@ -84,7 +86,7 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
         input_wh=view.input_wh,
         batch=view.batch,
         names=names.names,
-        preprocess=options.preprocess_of(evidence.preprocess),
+        preprocess=options.preprocess_of(_preprocess(evidence, pixels)),
         outputs="decoded",
         provenance={**provenance, "family": evidence.family},
     )
@@ -134,6 +136,11 @@ def _wishes(options: AdaptOptions, known: ClassNames | None) -> Wishes:
     if options.names is not None:
         classes = len(read_names(options.names))
     return Wishes(classes=classes, anchors=options.anchors, strip_nms=options.strip_nms)
+
+
+def _preprocess(evidence: Evidence, pixels: bool) -> Preprocess:
+    """Give the family's, but the pixels as they are where the graph takes bytes."""
+    return dataclasses.replace(evidence.preprocess, scale=1.0) if pixels else evidence.preprocess
 
 
 def _describe(model: onnx.ModelProto, spec: ModelSpec) -> None:

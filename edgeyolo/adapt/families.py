@@ -11,6 +11,7 @@ from edgeyolo.adapt.apart import Apart
 from edgeyolo.adapt.end_to_end import EndToEnd
 from edgeyolo.adapt.evidence import Evidence, Family, Wishes
 from edgeyolo.adapt.predictions import Columns, RowsDecoded, RowsUndecoded
+from edgeyolo.adapt.raw_heads import RawHeads
 from edgeyolo.adapt.suppression import EfficientNms, OnnxNms
 from edgeyolo.errors import ConfigError, GraphError
 
@@ -27,6 +28,7 @@ FAMILIES: tuple[Family, ...] = (
     RowsUndecoded(),
     RowsDecoded(),
     Columns(),
+    RawHeads(),
 )
 """The most telling structure first; the last families take what only their shape speaks for."""
 

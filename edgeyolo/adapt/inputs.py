@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["open_picture_input", "refuse_quantized"]
+__all__ = ["open_picture_input", "refuse_quantized", "takes_bytes"]
 
 _PICTURE = "images"
 _INTEGER_OPS = ("ConvInteger", "DynamicQuantizeLinear", "MatMulInteger")
@@ -61,6 +61,12 @@ def open_picture_input(model: onnx.ModelProto, size_wh: tuple[int, int] | None) 
     notes = [*_close_extra_inputs(model, size_wh), *_fix_size(model, size_wh)]
     notes += _make_float(model)
     return notes
+
+
+def takes_bytes(model: onnx.ModelProto) -> bool:
+    """Say whether the picture goes in as pixels of 0 to 255, so that the graph scales them itself."""
+    onnx = require("onnx", why="to read an ONNX model")
+    return any(item.type.tensor_type.elem_type == onnx.TensorProto.UINT8 for item in open_inputs(model))
 
 
 def _picture(model: onnx.ModelProto) -> onnx.ValueInfoProto:
