@@ -83,7 +83,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         if not ours:
             raise  # an input that could not be read is not ours to explain
         raise OutputError(
-            f"cannot write {path}: {exc.strerror or exc}", hint="free space or choose another -o"
+            f"cannot write {path}: {exc.strerror or exc}", hint="free space, or write somewhere else"
         ) from exc
     finally:
         if temporary is not None:
@@ -132,7 +132,7 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         if not ours:
             raise  # an input that could not be read is not ours to explain
         raise OutputError(
-            f"cannot write {path}: {exc.strerror or exc}", hint="free space or choose another -o"
+            f"cannot write {path}: {exc.strerror or exc}", hint="free space, or write somewhere else"
         ) from exc
     finally:
         if temporary is not None:

@@ -224,8 +224,9 @@ def test_a_picture_on_a_full_disk(tmp_path: Path) -> None:
         output=Detections.empty(),
         picture_bgr=rng.integers(0, 256, (99, 99, 3), np.uint8),
     )
-    with full_disk_after(1000), pytest.raises(OutputError, match="cannot write"):
+    with full_disk_after(1000), pytest.raises(OutputError, match="cannot write") as caught:
         ImageFileSink(tmp_path / "x.png").write(noisy)
+    assert caught.value.hint == "free space, or write somewhere else"  # `run` has no -o
     assert not list(tmp_path.iterdir())
 
 
