@@ -101,7 +101,11 @@ def _empty(source: str, findings: Sequence[Finding]) -> EmptyManifestError:
     unread = "".join(f"\n  {finding.name}: {finding.text}" for finding in findings[:5])
     return EmptyManifestError(
         f"{source}: no readable picture in it ({', '.join(sorted(IMAGE_SUFFIXES))} in any case){unread}",
-        hint="point at the folder that your pictures are in; subfolders are searched too",
+        hint=(
+            "paths in a list or a manifest are looked for beside it and from the working folder"
+            if any(finding.kind == "missing" for finding in findings)
+            else "point at the folder that your pictures are in; subfolders are searched too"
+        ),
     )
 
 

@@ -78,7 +78,7 @@ class ReportData:
     Args:
         model: Name of the model.
         verdict: One sentence: was the target met, and what to do if not.
-        passed: Whether it was.
+        passed: Whether it was; None where nothing was asked for and it is no good news either.
         headline: Label to value, the figures that matter most.
         inputs: Label to value: the pictures.
         findings: What the check found.
@@ -98,7 +98,7 @@ class ReportData:
 
     model: str
     verdict: str
-    passed: bool
+    passed: bool | None
     headline: Mapping[str, str]
     inputs: Mapping[str, str]
     findings: Sequence[Finding] = ()

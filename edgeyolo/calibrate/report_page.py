@@ -37,9 +37,8 @@ p { margin: 8px 0; max-width: 80ch; }
 table { border-collapse: collapse; font-size: 13.5px; margin: 6px 0; }
 td, th { text-align: left; padding: 3px 18px 3px 0; vertical-align: top; border-bottom: 1px solid var(--line);
   overflow-wrap: break-word; }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; } th.k { font-weight: 400; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.k { color: var(--soft); white-space: nowrap; }
 td.m { overflow-wrap: anywhere; }
 code, td.m { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 12.5px; }
 summary { cursor: pointer; margin: 8px 0; }
@@ -113,13 +112,15 @@ def table(
             return ' class="n"'
         if column in mono:
             return ' class="m"'
-        return ' class="k"' if not head and column == 0 else ""
+        return ""
 
-    top = "".join(f"<th{mark(i)}>{escape(name)}</th>" for i, name in enumerate(columns))
-    body = "".join(
-        "<tr>" + "".join(f"<td{mark(i)}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
+    def cell(column: int, text: str) -> str:
+        if column == 0 and not head:
+            return f'<th scope="row" class="k">{escape(text)}</th>'
+        return f"<td{mark(column)}>{escape(text)}</td>"
+
+    top = "".join(f'<th scope="col"{mark(i)}>{escape(name)}</th>' for i, name in enumerate(columns))
+    body = "".join("<tr>" + "".join(cell(i, text) for i, text in enumerate(row)) + "</tr>" for row in rows)
     return f"<div class=scroll><table>{f'<tr>{top}</tr>' if head else ''}{body}</table></div>\n"
 
 

@@ -78,7 +78,8 @@ def layers_svg(layers: Sequence[LayerPoint], unit: str) -> str:
         f"above: {escape(unit or 'error')}; below: share of the multiply-adds; graph order</text>"
     )
     height = base + _STRIP + 46
-    return f'<svg viewBox="0 0 {_WIDE} {height}" role="img">{"".join(parts)}{legend}</svg>\n'
+    told = f"Error and share of the multiply-adds of {len(layers)} layers; the table below has the numbers"
+    return f"{_svg(_WIDE, height, told)}{''.join(parts)}{legend}</svg>\n"
 
 
 def _error_axis(top: float, base: float) -> Iterator[str]:
@@ -153,7 +154,13 @@ def histogram_svg(plot: HistogramPlot) -> str:
         f'<text class="t" x="8" y="12">{escape(plot.tensor[-46:])}</text>',
         f'<text x="8" y="26">amax {plot.amax:.4g} ({escape(plot.method)}), largest {plot.largest:.4g}</text>',
     ]
-    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>\n'
+    told = f"Histogram of {plot.tensor}: amax {plot.amax:.4g}, largest value {plot.largest:.4g}"
+    return f"{_svg(width, height, told)}{''.join(parts)}</svg>\n"
+
+
+def _svg(width: float, height: float, told: str) -> str:
+    """Begin a plot; `told` is what a screen reader says of it."""
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(told)}">'
 
 
 def _rebinned(plot: HistogramPlot, reach: float) -> npt.NDArray[np.float64]:

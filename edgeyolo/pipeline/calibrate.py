@@ -26,9 +26,9 @@ from edgeyolo.calibrate.gather import gather
 from edgeyolo.calibrate.growth import collect_growing
 from edgeyolo.calibrate.manifest import Manifest
 from edgeyolo.calibrate.report import report_html
-from edgeyolo.calibrate.trt_cache import cache_from_amax, match, read_trt_cache, version_number
+from edgeyolo.calibrate.trt_cache import match, read_trt_cache, version_number
 from edgeyolo.errors import GraphError
-from edgeyolo.files import sha256_of, whole_folder, write_text
+from edgeyolo.files import sha256_of, whole_folder, write_bytes, write_text
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.machine import versions_here
 from edgeyolo.optional import require
@@ -36,6 +36,7 @@ from edgeyolo.pipeline.calibrate_page import page_of
 from edgeyolo.pipeline.calibration import CalibrateConfig, Calibration
 from edgeyolo.pipeline.compare import FLOOR, compare_detectors
 from edgeyolo.pipeline.evaluate import CONF, IOU
+from edgeyolo.pipeline.graph_for import cache_bytes
 from edgeyolo.pipeline.labels import LabelledAccuracy, accuracy_on_labels
 from edgeyolo.pipeline.steps import Steps
 from edgeyolo.pipeline.trial import TrialEngine
@@ -118,9 +119,8 @@ class _Job:
         scales = result.choice.scales
         scales.write(folder / "scales.json")
         write_onnx(self._int8(scales), folder / "model.int8.onnx")
-        amax = {name: scale.amax for name, scale in {**scales.tensors, **scales.plain}.items()}
         version = version_number(self._config.trt_version)
-        cache_from_amax(amax, version=version).write(folder / "tensorrt.cache")
+        write_bytes(folder / "tensorrt.cache", cache_bytes(scales, version))
         manifest = result.checked.manifest if result.checked is not None else Manifest(Path(), ())
         manifest.write(folder / "manifest.txt")
         write_text(folder / "report.html", report_html(page_of(result)))

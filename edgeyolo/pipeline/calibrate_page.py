@@ -9,6 +9,7 @@ import math
 import shlex
 from collections.abc import Iterator
 
+from edgeyolo.calibrate.check import advice_on_count
 from edgeyolo.calibrate.choice import group_counts
 from edgeyolo.calibrate.report import LayerRow, ReportData, Thumbnail
 from edgeyolo.calibrate.report_plots import HistogramPlot
@@ -36,7 +37,7 @@ def page_of(result: Calibration) -> ReportData:
     return ReportData(
         model=result.config.model.name,
         verdict=result.verdict,
-        passed=result.passed,
+        passed=None if result.falls_short else result.passed,
         headline=_headline(result),
         inputs=_inputs(result),
         findings=result.checked.findings if result.checked else (),
@@ -187,7 +188,7 @@ def _worst(result: Calibration) -> Iterator[Thumbnail]:
 
 
 def _commands(result: Calibration) -> Iterator[tuple[str, str]]:
-    folder, engine = result.config.output, result.build_command[4]
+    folder, engine = result.config.output, str(result.engine)
     yield "an engine for this machine, from scales.json", shlex.join(result.build_command)
     compare = ["edgeyolo", "compare", "FP32.engine", engine, "--images", result.config.images or "DIR"]
     yield "how far it agrees with an FP32 engine", shlex.join(compare)
@@ -228,9 +229,17 @@ def _warnings(result: Calibration) -> Iterator[str]:
             f"{len(result.choice.unmatched)} names of the calibration cache are not in this model; they are "
             "listed step by step below."
         )
+    if result.choice.lacking:
+        yield (
+            f"{len(result.choice.lacking)} tensors of this model are not in the calibration cache: layers that "
+            "read them stay float."
+        )
     checked = result.checked
     if checked is None:
         return
+    if result.config.from_cache is None:
+        advice = advice_on_count(len(checked.manifest), result.config.method)
+        yield from [f"{advice}."] if advice else []
     for kind, words in (
         ("near_duplicate", "look like another: they count as one. From a video, take frames further apart"),
         ("dark", "are dark: right if the camera sees nights, wrong if not"),

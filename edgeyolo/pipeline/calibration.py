@@ -135,6 +135,13 @@ class Calibration:
         return self.agreement is None or wanted is None or self.agreement >= wanted
 
     @property
+    def falls_short(self) -> bool:
+        """Whether a search, without a target of the user's, did not reach what it aims at."""
+        searched = self.config.method == "auto" and self.config.from_cache is None
+        asked = self.config.target_agreement is not None
+        return searched and not asked and self.agreement is not None and self.agreement < AIM
+
+    @property
     def int8_macs(self) -> float:
         """Share of the multiply-adds that is INT8 on the target, 0..1."""
         layers = int8_layers(self.plan, self.config.target, self.choice.scales)
@@ -146,10 +153,14 @@ class Calibration:
         return ("scales.json", "model.int8.onnx", "tensorrt.cache", "report.html", "manifest.txt")
 
     @property
+    def engine(self) -> Path:
+        """What the engine that comes next may be called."""
+        return self.config.model.with_suffix(".int8.engine")
+
+    @property
     def build_command(self) -> Sequence[str]:
         """The command that comes next, as words."""
-        engine = str(self.config.model.with_suffix(".int8.engine"))
-        words = ["edgeyolo", "build", str(self.config.model), "-o", engine, "--precision", "int8"]
+        words = ["edgeyolo", "build", str(self.config.model), "-o", str(self.engine), "--precision", "int8"]
         return [*words, "--calibration", str(self.config.output)]
 
     @property
@@ -164,7 +175,7 @@ class Calibration:
         more = "More or more typical pictures, or a larger --max-float-macs, may bring more."
         if wanted is not None:
             return f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. {more}"
-        if self.config.method == "auto" and self.config.from_cache is None and found < AIM:
+        if self.falls_short:
             return (
                 f"Agreement with FP32 is {found:.3f}, short of the {AIM:g} that the search aims at with at most "
                 f"{self.config.max_float_macs:.1%} of the multiply-adds in float. {more} "
