@@ -60,7 +60,8 @@ def _for_tensorrt(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]
        float values to the float decode.
     2. No pair on a Concat, MaxPool, Resize, Slice ...: TensorRT moves the readers' Q up through them, and
        since a group shares one scale no requantisation is left over.
-    3. The skip operand of an Add is quantised, the branch is not: Conv + Add fuse to one INT8 kernel.
+    3. The skip operand of an Add is quantised, the branch is not: Conv + Add fuse to one INT8 kernel. Where
+       the branch comes from a float layer there is nothing to fuse, and so no pair.
 
     Source: TensorRT developer guide, "Q/DQ layer-placement recommendations".
     """
@@ -68,7 +69,10 @@ def _for_tensorrt(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]
     for layer in plan.layers:
         if layer.name not in float_layers:
             readers.setdefault(layer.input, []).append((layer.node, 0))
+    float_branches = {layer.output for layer in plan.layers if layer.name in float_layers}
     for residual in plan.residuals:
+        if residual.branch in float_branches:
+            continue
         slot = list(view.nodes[residual.node].input).index(residual.skip)
         readers.setdefault(residual.skip, []).append((residual.node, slot))
     return tuple(

@@ -193,3 +193,12 @@ def test_refusals_say_what_to_do() -> None:
     wrong = scales_of(model, channel_factors={"wide_leaky": (1.0, 2.0)})
     with pytest.raises(CalibrationError, match="channel_factors of 'wide_leaky': 16 expected, 2 found"):
         int8_model(model, wrong, "tensorrt")
+
+
+def test_the_skip_of_an_add_behind_a_float_layer_has_no_pair() -> None:
+    # Conv + Add fuse to one INT8 kernel only where the Conv is INT8.
+    model = detector()
+    int8 = int8_model(model, scales_of(model, float_layers={"thin": "test"}), "tensorrt")
+    makers = makers_of(int8)
+    (add,) = (node for node in int8.graph.node if node.op_type == "Add")
+    assert [makers[name].op_type for name in add.input] == ["LeakyRelu", "Conv"]
