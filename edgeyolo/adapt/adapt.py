@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgeyolo.adapt.edit import GraphEdit
 from edgeyolo.adapt.evidence import Evidence, Wishes
 from edgeyolo.adapt.families import recognise
-from edgeyolo.adapt.inputs import open_picture_input, refuse_quantized, takes_bytes
+from edgeyolo.adapt.inputs import has_open_size, open_picture_input, refuse_quantized, takes_bytes
 from edgeyolo.adapt.metadata import metadata_names
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.adapt.view import GraphView
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Adapted", "adapt_model", "evidence_of"]
 
 _OPSETS = range(11, 22)
+_USUAL_WH = (640, 640)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
 
 
 def evidence_of(model: onnx.ModelProto) -> Evidence:
-    """Say of which family a model is, without changing it.
+    """Say of which family a model is, without changing it; an open size counts as 640x640.
 
     Raises:
         GraphError: Of none that is known.
@@ -107,9 +108,10 @@ def evidence_of(model: onnx.ModelProto) -> Evidence:
     onnx = require("onnx", why="to read an ONNX model")
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    _prepare(copy, AdaptOptions())
+    options = AdaptOptions(input_wh=_USUAL_WH if has_open_size(copy) else None)
+    _prepare(copy, options)
     view = GraphView(copy)
-    return recognise(view, _wishes(AdaptOptions(), metadata_names(view.metadata)))[1]
+    return recognise(view, _wishes(options, metadata_names(view.metadata)))[1]
 
 
 def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["open_picture_input", "refuse_quantized", "takes_bytes"]
+__all__ = ["has_open_size", "open_picture_input", "refuse_quantized", "takes_bytes"]
 
 _PICTURE = "images"
 _INTEGER_OPS = ("ConvInteger", "DynamicQuantizeLinear", "MatMulInteger")
@@ -61,6 +61,11 @@ def open_picture_input(model: onnx.ModelProto, size_wh: tuple[int, int] | None) 
     notes = [*_close_extra_inputs(model, size_wh), *_fix_size(model, size_wh)]
     notes += _make_float(model)
     return notes
+
+
+def has_open_size(model: onnx.ModelProto) -> bool:
+    """Say whether the height or the width of the picture is not fixed."""
+    return not all(dim.dim_value for dim in _picture(model).type.tensor_type.shape.dim[2:])
 
 
 def takes_bytes(model: onnx.ModelProto) -> bool:

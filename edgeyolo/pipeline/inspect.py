@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeyolo.errors import ConfigError, ModelError, WeightsError
+from edgeyolo.errors import ConfigError, EdgeYoloError, ModelError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,6 +219,24 @@ def _onnx(path: Path) -> dict[str, Any]:
         "nodes": len(nodes),
         "ops": dict(Counter(node.op_type for node in nodes).most_common()),
         "spec": spec.to_json() if spec else None,
+        "family": None if spec else _family(model),
+    }
+
+
+def _family(model: onnx.ModelProto) -> dict[str, Any]:
+    """Tell the family of a model of another origin; where it has none, why."""
+    from edgeyolo.adapt.adapt import evidence_of
+
+    try:
+        found = evidence_of(model)
+    except EdgeYoloError as exc:
+        return {"name": None, "why": exc.message, "hint": exc.hint}
+    return {
+        "name": found.family,
+        "classes": found.classes,
+        "strides": list(found.strides),
+        "reasons": list(found.reasons),
+        "assumed": list(found.assumed),
     }
 
 

@@ -106,7 +106,20 @@ def _onnx(facts: Facts) -> Iterator[str]:
     if facts["spec"]:
         yield from _spec(facts["spec"])
     else:
-        yield "metadata     none of EdgeYOLO's: not made by edgeyolo convert"
+        yield "metadata     none of EdgeYOLO's: not made by edgeyolo convert or adapt"
+        yield from _family(facts["name"], facts["family"])
+
+
+def _family(path: str, family: Facts) -> Iterator[str]:
+    if family["name"] is None:
+        yield f"family       none: {family['why']}"
+        if family["hint"]:
+            yield f"             {family['hint']}"
+        return
+    yield f"family       {family['name']}, {family['classes']} classes"
+    for label, key in (("because", "reasons"), ("assumed", "assumed")):
+        yield from (f"  {label:10} {line}" for line in family[key])
+    yield f"  next       edgeyolo adapt {path} -o OUT.onnx"
 
 
 def _engine(facts: Facts) -> Iterator[str]:
