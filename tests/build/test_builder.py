@@ -121,7 +121,7 @@ def _fails_when_run(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "error", "text", "hint"),
     [
-        (_without_metadata, GraphError, "edgeyolo.* metadata", "edgeyolo convert"),
+        (_without_metadata, GraphError, "edgeyolo.* metadata", "edgeyolo adapt"),
         (_without_boxes, GraphError, "output 'boxes' float32 [1, N, 4] is missing", "edgeyolo convert"),
         (_with_another_class_count, GraphError, "'scores' float32 [1, N, 3] expected", "edgeyolo convert"),
         (_garbage, GraphError, "does not load it", "edgeyolo inspect"),
