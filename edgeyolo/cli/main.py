@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -49,6 +50,7 @@ _ROAD = (
 )  # fmt: skip
 for _command in _ROAD:
     _command.register(app)
+_INTERRUPTED = 130
 
 
 def _print_version(wanted: bool) -> None:
@@ -80,8 +82,24 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _leave_threads_alone(_INTERRUPTED)
+        sys.exit(_INTERRUPTED)
+    except SystemExit as end:
+        _leave_threads_alone(end.code)
+        raise
     except BrokenPipeError:
         # The reader of stdout went away (`edgeyolo ... | head`): not an error, and nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _leave_threads_alone(code: object) -> None:
+    """End the process at once where Ctrl-C came again and again, and a thread still is in an engine.
+
+    Ending the interpreter under such a thread runs the engine's destructors, and they abort. By now all files
+    are closed.
+    """
+    if code == _INTERRUPTED and threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_INTERRUPTED)
