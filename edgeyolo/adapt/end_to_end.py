@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeyolo.adapt.evidence import LETTERBOX_114, Evidence, Normalised, Wishes, grid_of
+from edgeyolo.adapt.evidence import LETTERBOX_114, STRETCH, Evidence, Normalised, Wishes, grid_of
 
 if TYPE_CHECKING:
     from edgeyolo.adapt.edit import GraphEdit
     from edgeyolo.adapt.view import GraphView, Tensor
 
-__all__ = ["EndToEnd", "scores_of_classes"]
+__all__ = ["EndToEnd", "EndToEndApart", "scores_of_classes"]
 
 _COCO_CLASSES = 80
 _VALUES = 6
@@ -60,6 +60,57 @@ class EndToEnd:
         count = output.shape[1]
         assert count is not None
         return Normalised(edit.cut(source, 2, 0, 4, "box"), scores, count)
+
+
+class EndToEndApart:
+    """Final boxes, their scores and their classes as three outputs, as RT-DETR and D-FINE are deployed."""
+
+    name = "end2end-apart"
+    layout = "[B,K,4] of x0 y0 x1 y1 in pixels, [B,K] of scores, [B,K] of integer classes"
+
+    def matches(self, view: GraphView, wishes: Wishes) -> Evidence | None:
+        """See `Family.matches`."""
+        found = _triple(view)
+        if found is None or (wishes.strip_nms and view.nodes_of("NonMaxSuppression")):
+            return None
+        classes, told, assumed = _class_count(view, wishes)
+        text = (
+            f"outputs {', '.join(repr(item.name) for item in found)}: boxes, scores and integer classes of "
+        )
+        return Evidence(
+            family=self.name,
+            reasons=(f"{text}{found[0].shape[1]} final boxes", *told),
+            classes=classes,
+            preprocess=LETTERBOX_114 if view.nodes_of("NonMaxSuppression") else STRETCH,
+            outputs=tuple(item.name for item in found),
+            assumed=(*assumed, "boxes are x0 y0 x1 y1 in pixels of the network input"),
+        )
+
+    def normalise(self, view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised:
+        """Spread the scores over the classes."""
+        found = _triple(view)
+        assert found is not None  # it matched
+        boxes, scores, classes = found
+        count = boxes.shape[1]
+        assert count is not None
+        shape = edit.constant([0, count, 1], "column", np.int64)
+        columns = [
+            edit.node("Reshape", (edit.float32(item.name, item.dtype), shape), "column")
+            for item in (scores, classes)
+        ]
+        spread = scores_of_classes(edit, columns[0], columns[1], evidence.classes)
+        return Normalised(edit.float32(boxes.name, boxes.dtype), spread, count)
+
+
+def _triple(view: GraphView) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Find boxes, scores and classes."""
+    boxes = [item for item in view.outputs if len(item.shape) == 3 and item.shape[2] == 4 and item.shape[1]]
+    if len(boxes) != 1:
+        return None
+    flat = [item for item in view.outputs if len(item.shape) == 2 and item.shape[1] == boxes[0].shape[1]]
+    scores = [item for item in flat if item.dtype.startswith("float")]
+    classes = [item for item in flat if item.dtype.startswith("int")]
+    return (boxes[0], scores[0], classes[0]) if len(scores) == len(classes) == 1 else None
 
 
 def scores_of_classes(edit: GraphEdit, score: str, class_id: str, classes: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeyolo.adapt.apart import Apart
-from edgeyolo.adapt.end_to_end import EndToEnd
+from edgeyolo.adapt.end_to_end import EndToEnd, EndToEndApart
 from edgeyolo.adapt.evidence import Evidence, Family, Wishes
 from edgeyolo.adapt.predictions import Columns, RowsDecoded, RowsUndecoded
 from edgeyolo.adapt.raw_heads import RawHeads
@@ -23,6 +23,7 @@ __all__ = ["FAMILIES", "recognise"]
 FAMILIES: tuple[Family, ...] = (
     EfficientNms(),
     EndToEnd(),
+    EndToEndApart(),
     OnnxNms(),
     Apart(),
     RowsUndecoded(),

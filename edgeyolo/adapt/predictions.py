@@ -80,12 +80,18 @@ class RowsDecoded:
         layout = value_layout(view, wishes)
         if layout is None or not layout.objectness or not _is_decoded(view, layout):
             return None
+        grid = grid_of(view.input_wh, layout.count)
+        reasons = ["its box values are decoded in the graph"]
+        preprocess = LETTERBOX_114
+        if grid and grid.anchors == 1 and "Exp" in view.head_ops(layout.output.name):
+            reasons.append("sizes are exponentials, one box a cell: the decode is YOLOX's")
+            preprocess = YOLOX
         return _evidence(
             self.name,
             layout,
-            grid_of(view.input_wh, layout.count),
-            LETTERBOX_114,
-            ["its box values are decoded in the graph"],
+            grid,
+            preprocess,
+            reasons,
             [*_logits(view, layout), *_format_assumed(view, layout)],
         )
 

@@ -103,7 +103,7 @@ def _divided(
     if boxes and widths:
         if widths[0] == 1 and len(widths) == 2 and not (axis == 1 and _is_keypoints(view, rest[1])):
             objectness, classes = True, widths[1]
-        elif len(boxes) == 2 and len(widths) == 1:
+        elif len(boxes) == 2:
             objectness, classes = True, widths[0] - 1
         elif len(boxes) == 1:
             objectness, classes = False, widths[0]

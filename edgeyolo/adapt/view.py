@@ -164,18 +164,32 @@ class GraphView:
         return found
 
     def is_logit(self, name: str) -> bool:
-        """Say whether a tensor comes from a weighted layer without an activation."""
-        node = self.behind(name, past=LAYOUT | _CUTS | {"Concat"})
-        while node is not None and node.op_type == "Add" and any(map(self.is_constant, node.input)):
-            # A Linear layer is a MatMul and an Add of its bias.
-            part = next(item for item in (*node.input, "") if not self.is_constant(item))
-            node = self.behind(part)
-        return node is not None and node.op_type in WEIGHTED
+        """Say whether all of a tensor comes from weighted layers without an activation."""
+        origins = self._origins(name)
+        return bool(origins) and all(node is not None and self._is_weighted(node) for node in origins)
 
     def is_activated(self, name: str) -> bool:
-        """Say whether a tensor is the result of an activation, moved and cut at most."""
-        node = self.behind(name, past=LAYOUT | _CUTS | {"Concat", "Clip"})
-        return node is not None and node.op_type in _ACTIVATIONS
+        """Say whether all of a tensor is the result of an activation, moved, cut and joined at most."""
+        origins = self._origins(name)
+        return bool(origins) and all(node is not None and node.op_type in _ACTIVATIONS for node in origins)
+
+    def _origins(self, name: str) -> list[onnx.NodeProto | None]:
+        """Give the nodes that made the values of a tensor; None for an input or an initializer.
+
+        What was cut out of a Concat may be any of its parts, so all of them count.
+        """
+        node = self.behind(name, past=LAYOUT | _CUTS | {"Clip"})
+        if node is None or node.op_type != "Concat":
+            return [node]
+        return [origin for part in node.input for origin in self._origins(part)]
+
+    def _is_weighted(self, node: onnx.NodeProto) -> bool:
+        if node.op_type == "Add":
+            # A Linear layer is a MatMul and an Add of its bias.
+            open_parts = [part for part in node.input if not self.is_constant(part)]
+            inner = self.behind(open_parts[0]) if len(open_parts) == 1 else None
+            return inner is not None and inner.op_type in WEIGHTED
+        return node.op_type in WEIGHTED
 
     def leaves(self, name: str, axis: int) -> list[Leaf]:
         """Give the tensors that a tensor was put together from along an axis.

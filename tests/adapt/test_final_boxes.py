@@ -62,6 +62,34 @@ def test_end_to_end() -> None:
     assert any("TopK" in reason for reason in adapted.evidence.reasons)
 
 
+def test_boxes_scores_and_classes_as_three_outputs() -> None:
+    original = end_to_end()
+    joined = original.graph.node.pop()
+    boxes, scores, classes = joined.input
+    flat = helper.make_tensor("flat", TensorProto.INT64, [2], [1, K])
+    original.graph.initializer.append(flat)
+    original.graph.node.extend(
+        [
+            helper.make_node("Identity", [boxes], ["out_boxes"]),
+            helper.make_node("Reshape", [scores, "flat"], ["out_scores"]),
+            helper.make_node("Reshape", [classes, "flat"], ["float_labels"]),
+            helper.make_node("Cast", ["float_labels"], ["labels"], to=TensorProto.INT64),
+        ]
+    )
+    del original.graph.output[:]
+    for name, kind, shape in (
+        ("labels", TensorProto.INT64, [1, K]),
+        ("out_boxes", TensorProto.FLOAT, [1, K, 4]),
+        ("out_scores", TensorProto.FLOAT, [1, K]),
+    ):
+        original.graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+    adapted = adapt(original)
+    raw = run(original, picture())
+    rows = np.concatenate([raw["out_boxes"], raw["out_scores"][..., None], raw["labels"][..., None]], axis=2)
+    check(adapted.model, rows[..., :4].astype(np.float64), spread(rows, 5), picture())
+    assert adapted.evidence.family == "end2end-apart"
+
+
 def test_rows_of_one_class_are_not_end_to_end() -> None:
     net = Net()
     ones = net.const(np.ones((1, 1, BOXES)))

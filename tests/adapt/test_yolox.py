@@ -61,6 +61,25 @@ def test_the_decode_is_added(opset: int) -> None:
     assert not adapted.evidence.assumed
 
 
+def test_decoded_yolox_is_seen_by_its_exponentials() -> None:
+    """The exporter's other form: the decode is in the graph, the pictures are YOLOX's all the same."""
+    net = Net()
+    heads = []
+    for stride in STRIDES:
+        joined = net.concat(net.conv(4, stride, spread=0.5), net.op("Sigmoid", net.conv(4, stride)), axis=1)
+        heads.append(net.reshape(joined, 0, 8, -1))
+    rows = net.transpose(net.concat(*heads, axis=2), 0, 2, 1)
+    place, stride_of = net.const(cells()[None, :, :2]), net.const(cells()[None, :, 2:])
+    xy = net.op("Mul", net.op("Add", net.part(rows, 2, 0, 2), place), stride_of)
+    wh = net.op("Mul", net.op("Exp", net.part(rows, 2, 2, 4)), stride_of)
+    net.concat(xy, wh, net.part(rows, 2, 4, 8), axis=2, to="output")
+    original = net.model({"output": [1, BOXES, 8]})
+    adapted = adapt_model(copy.deepcopy(original), AdaptOptions(), {})
+    raw = run(original, picture())["output"].astype(np.float64)
+    check(adapted.model, corners(raw[..., :4]), raw[..., 4:5] * raw[..., 5:], picture())
+    assert adapted.spec.preprocess.channels == "bgr"
+
+
 def test_a_dynamic_batch_stays_dynamic() -> None:
     original = yolox(batch="N")
     adapted = adapt_model(copy.deepcopy(original), AdaptOptions(), {})
