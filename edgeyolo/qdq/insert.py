@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["int8_layers", "int8_model", "scale_name", "weight_scale"]
 
 _KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
+_UINT8_MAX = 255
 _FIRST_PER_AXIS_OPSET = 13  # QuantizeLinear-13 brought `axis`
 
 
@@ -61,6 +62,7 @@ def int8_model(
     group_of = plan.group_of
     layers = int8_layers(plan, target, scales)
     read = {layer.input for layer in layers}
+    leaky = {layer.raw_output: layer for layer in layers if layer.slope}
     for pair in pairs:
         if pair.tensor not in scales.tensors:
             # Scales from a cache that knows a part of the model only: what no INT8 layer reads stays float.
@@ -70,7 +72,8 @@ def int8_model(
                 f"tensor {pair.tensor!r} needs a scale and scales.json has none",
                 hint="calibrate this model again: edgeyolo calibrate MODEL.onnx IMAGES -o DIR",
             )
-        writer.quantise(pair, group_of[pair.tensor], scales.tensors[pair.tensor].scale)
+        step, zero = _step_and_zero(pair, leaky.get(pair.tensor), scales)
+        writer.quantise(pair, group_of[pair.tensor], step, zero)
     for layer in layers:
         writer.quantise_weight(layer, scales.weight_amax.get(layer.name))
     return writer.model()
@@ -84,6 +87,21 @@ def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer,
         if layer.name not in scales.float_layers
         and (target == "tensorrt" or {layer.raw_output, layer.output} <= scales.tensors.keys())
     )
+
+
+def _step_and_zero(pair: Pair, leaky: Layer | None, scales: Scales) -> tuple[float, int]:
+    """Give the step of a pair and the value that stands for 0.
+
+    Both sides of 0 have the same range, but for the uint8 tensor in front of a LeakyRelu: its negative values
+    reach several times as far as its positive ones, and the steps that symmetry would waste are precision
+    (yolo-fastest-1.1 on ONNX Runtime, 200 COCO pictures: AP 0.117 with, 0.126 without, FP32 0.135).
+    """
+    both = scales.tensors[pair.tensor]
+    behind = None if leaky is None else scales.tensors.get(leaky.output)
+    if not pair.zero_point or behind is None or behind.amax >= both.amax:
+        return both.scale, pair.zero_point
+    step = (both.amax + behind.amax) / _UINT8_MAX
+    return step, round(both.amax / step)
 
 
 def _require_opset(model: onnx.ModelProto) -> None:
@@ -107,12 +125,12 @@ class _Writer:
         self._before: dict[int, list[onnx.NodeProto]] = {}  # node -> the pair of its weights
         self._rewired: dict[tuple[int, int], str] = {}
 
-    def quantise(self, pair: Pair, group: str, scale: float) -> None:
-        """Add the pair of an activation."""
-        zero = np.uint8(pair.zero_point) if pair.zero_point else np.int8(0)
+    def quantise(self, pair: Pair, group: str, step: float, zero: int) -> None:
+        """Add the pair of an activation; the target's type is that of its symmetric zero point."""
+        kind = np.uint8 if pair.zero_point else np.int8
         names = scale_name(group), f"{group}_zero_point"
-        self._constants[names[0]] = np.asarray(scale, np.float32)
-        self._constants[names[1]] = np.asarray(zero)
+        self._constants[names[0]] = np.asarray(step, np.float32)
+        self._constants[names[1]] = np.asarray(zero, kind)
         self._behind[pair.tensor] = self._pair(pair.tensor, *names)
         for reader in pair.readers:
             self._rewired[reader] = f"{pair.tensor}_dq"

@@ -143,6 +143,25 @@ def test_onnxruntime_fuses_every_layer_but_the_heads(tmp_path: Path) -> None:
     assert sum(kind in ("Conv", "FusedConv", "LeakyRelu", "Add") for kind in kinds) == 2  # the two heads
 
 
+def test_no_step_is_wasted_in_front_of_a_leaky_relu_whose_input_is_lopsided() -> None:
+    net = Net()
+    net.leaky(net.conv("a", "images", 8, 3))
+    net.conv("b", "a_leaky", 4, 8, 1)
+    model = net.model(["b"])
+    amax = {"images": 1.0, "a": 9.0, "a_leaky": 3.0}
+    tensors = {name: TensorScale(amax=value, method="by hand") for name, value in amax.items()}
+    constants = constants_of(int8_model(model, Scales(provenance=PROVENANCE, tensors=tensors), "onnxruntime"))
+    assert constants["a_zero_point"].dtype == np.uint8
+    step, zero = float(constants["a_scale"]), int(constants["a_zero_point"])
+    assert step == pytest.approx(12 / 255)
+    assert (0 - zero) * step == pytest.approx(-9, abs=step)
+    assert (255 - zero) * step == pytest.approx(3, abs=step)
+    assert int(constants["a_leaky_zero_point"]) == int(constants["images_zero_point"]) == 128
+    assert not constants_of(
+        int8_model(model, Scales(provenance=PROVENANCE, tensors=tensors), "tensorrt")
+    ).keys() & {"a_scale", "a_zero_point"}
+
+
 @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
 def test_a_float_layer_stays_exact(target: Any) -> None:
     model = detector()
