@@ -140,6 +140,11 @@ class Preprocessor:
 
 def _checked(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Refuse what is no picture; drop the last axis of a grey one."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"a uint8 picture of (H, W, 3) expected, {type(image).__name__} found"
+            + (" (cv2.imread gives None for a file that it cannot read)" if image is None else "")
+        )
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"a uint8 picture of (H, W, 3) expected, {image.dtype} {image.shape} found")
     if image.ndim == 3 and image.shape[2] not in (1, 3, 4):

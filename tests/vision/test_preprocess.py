@@ -180,6 +180,8 @@ def test_the_picture_is_not_changed_and_may_be_read_only() -> None:
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
         (np.zeros((4, 4, 2), np.uint8), "2 found"),
         (np.zeros(4, np.uint8), r"\(4,\)"),
+        (None, "NoneType found .cv2.imread gives None"),
+        ("street.jpg", "str found"),
     ],
 )
 def test_what_is_no_picture_is_refused(image, found) -> None:
