@@ -137,7 +137,9 @@ def _wishes(options: AdaptOptions, known: ClassNames | None) -> Wishes:
     classes = len(known.names) if known else None
     if options.names is not None:
         classes = len(read_names(options.names))
-    return Wishes(classes=classes, anchors=options.anchors, strip_nms=options.strip_nms)
+    return Wishes(
+        family=options.family, classes=classes, anchors=options.anchors, strip_nms=options.strip_nms
+    )
 
 
 def _preprocess(evidence: Evidence, pixels: bool) -> Preprocess:

@@ -45,11 +45,13 @@ class Wishes:
     """What the user says of a model, where its graph does not.
 
     Args:
+        family: The family that was asked for; it may take what only its shape speaks for.
         classes: Number of class names that are known from metadata or a file; None where there are none.
         anchors: Width and height of every anchor in pixels, head by head; empty where not given.
         strip_nms: Cut the suppression that the graph does itself.
     """
 
+    family: str | None = None
     classes: int | None = None
     anchors: tuple[tuple[float, float], ...] = ()
     strip_nms: bool = False

@@ -40,6 +40,8 @@ class RowsUndecoded:
         layout = value_layout(view, wishes)
         if layout is None or not layout.objectness or _is_decoded(view, layout):
             return None
+        if layout.guessed and wishes.family != self.name:
+            return None
         grid = grid_of(view.input_wh, layout.count)
         if grid is None or grid.anchors != 1:
             return None

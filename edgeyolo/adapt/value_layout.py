@@ -91,10 +91,12 @@ def _value_axis(view: GraphView, output: Tensor) -> int | None:
 
 def _divided(
     view: GraphView, wishes: Wishes, output: Tensor, axis: int, count: int, width: int
-) -> ValueLayout:
+) -> ValueLayout | None:
     """Read boxes, objectness, classes and the rest off the Concat of the head, else off the shape."""
     leaves = view.leaves(output.name, axis)
     boxes, rest = _box_leaves(leaves)
+    if len(leaves) > 1 and not boxes and wishes.family is None:
+        return None  # joined, and not of a box first: NanoDet's scores and distributions, for one
     widths = [leaf.width for leaf in rest]
     text = " + ".join(str(leaf.width) for leaf in leaves)
     why = f"its values are joined as {text}"
