@@ -133,7 +133,7 @@ def _from_text(path: Path) -> Gathered:
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as exc:
         raise CalibrationError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
-    if "\0" in text[:4096]:
+    if "\0" in text:
         raise CalibrationError(f"{path}: {_EXPECTED}, a binary file found")
     if is_manifest(text):
         return _from_manifest(path)
@@ -208,6 +208,8 @@ def _from_files(root: Path, files: Iterable[Path], described: str) -> Gathered:
             findings.append(Finding("missing", name, "no such file"))
         except OSError as exc:
             findings.append(Finding("unreadable", name, exc.strerror or str(exc)))
+        except ValueError as exc:  # a NUL in a name of a COCO file
+            findings.append(Finding("unreadable", name, str(exc)))
     return Gathered(Manifest.of(root, items), tuple(findings), described)
 
 

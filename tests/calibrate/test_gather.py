@@ -119,6 +119,7 @@ def test_nothing_there_is_said(tmp_path: Path) -> None:
         ("a.json", b'{"images": [{"file_name": "gone.jpg"}]}', "in none of"),
         ("a.json", b'{"images": []}', "no readable picture"),
         ("a.bin", b"\x7fELF\0\0", "a binary file"),
+        ("a.txt", b"gone.png\n" * 999 + b"a\0.png\n", "a binary file"),
         ("a.txt", b"", "no readable picture"),
         ("a.txt", b"gone.png\n", "gone.png: no such file"),
     ],
@@ -127,6 +128,14 @@ def test_a_source_that_is_none_is_said(tmp_path: Path, name: str, content: bytes
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CalibrationError, match=message):
         gather(str(tmp_path / name))
+
+
+def test_a_name_that_no_file_can_have_is_a_finding(images: Path) -> None:
+    path = images / "coco.json"
+    path.write_text(json.dumps({"images": [{"file_name": "000.png"}, {"file_name": "a\0.png"}]}))
+    found = gather(str(path))
+    assert [item.name for item in found.manifest.items] == ["000.png"]
+    assert [finding.kind for finding in found.findings] == ["unreadable"]
 
 
 def test_a_video_that_is_none_and_a_step_of_zero(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
