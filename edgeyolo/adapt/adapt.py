@@ -15,6 +15,7 @@ from edgeyolo.adapt.evidence import Evidence, Wishes
 from edgeyolo.adapt.families import recognise
 from edgeyolo.adapt.inputs import has_open_size, open_picture_input, refuse_quantized, takes_bytes
 from edgeyolo.adapt.metadata import metadata_names
+from edgeyolo.adapt.opset import with_opset
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.adapt.view import GraphView
 from edgeyolo.class_names import ClassNames, names_for, read_names
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Adapted", "adapt_model", "evidence_of"]
 
-_OPSETS = range(11, 22)
 _USUAL_WH = (640, 640)
 
 
@@ -51,10 +51,10 @@ class Adapted:
 
 
 def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[str, str]) -> Adapted:
-    """Bring a foreign model to the graph contract, in place; its weights stay bit for bit.
+    """Bring a foreign model to the graph contract; its weights stay bit for bit.
 
     Args:
-        model: Any ONNX model, all tensors inside.
+        model: Any ONNX model, all tensors inside; it is changed.
         options: What the user says of it.
         provenance: What it was made from.
 
@@ -65,7 +65,7 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
     """
     _refuse_our_own(model)
     pixels = takes_bytes(model)
-    notes = _prepare(model, options)
+    model, notes = _prepare(model, options)
     view = GraphView(model)
     known = metadata_names(view.metadata) if options.names is None else None
     family, evidence = recognise(view, _wishes(options, known), options.family)
@@ -74,12 +74,7 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
     unused = [output.name for output in view.outputs if output.name not in evidence.outputs]
     if unused:
         notes.append(f"outputs that are ignored: {', '.join(unused)}")
-    names = known or names_for(evidence.classes, detects=True, path=options.names)
-    if len(names.names) != evidence.classes:
-        raise GraphError(
-            f"{evidence.classes} classes in the graph, {len(names.names)} names in its metadata",
-            hint="--names FILE with one name a line",
-        )
+    names = _names(evidence, known, options)
     edit.finish(decoded.boxes, decoded.scores, decoded.boxes_per_picture, evidence.classes, view.batch)
     spec = ModelSpec(
         task="detect",
@@ -109,19 +104,14 @@ def evidence_of(model: onnx.ModelProto) -> Evidence:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     options = AdaptOptions(input_wh=_USUAL_WH if has_open_size(copy) else None)
-    _prepare(copy, options)
-    view = GraphView(copy)
+    view = GraphView(_prepare(copy, options)[0])
     return recognise(view, _wishes(options, metadata_names(view.metadata)))[1]
 
 
-def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> list[str]:
+def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> tuple[onnx.ModelProto, list[str]]:
     refuse_quantized(model)
-    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
-    if opset not in _OPSETS:
-        raise GraphError(
-            f"opset {_OPSETS[0]} to {_OPSETS[-1]} expected, {opset} found", hint="export with opset=16"
-        )
-    return open_picture_input(model, options.input_wh)
+    raised, notes = with_opset(model)
+    return raised, [*notes, *open_picture_input(raised, options.input_wh)]
 
 
 def _refuse_our_own(model: onnx.ModelProto) -> None:
@@ -131,6 +121,16 @@ def _refuse_our_own(model: onnx.ModelProto) -> None:
             "it has edgeyolo.* metadata already: made by edgeyolo convert or adapt, nothing to adapt",
             hint="edgeyolo build takes it as it is",
         )
+
+
+def _names(evidence: Evidence, known: ClassNames | None, options: AdaptOptions) -> ClassNames:
+    names = known or names_for(evidence.classes, detects=True, path=options.names)
+    if len(names.names) != evidence.classes:
+        raise GraphError(
+            f"{evidence.classes} classes in the graph, {len(names.names)} names in its metadata",
+            hint="--names FILE with one name a line",
+        )
+    return names
 
 
 def _wishes(options: AdaptOptions, known: ClassNames | None) -> Wishes:

@@ -99,6 +99,8 @@ def _pair(view: GraphView) -> _Pair | None:
     found = [
         pair for boxes in cubes for scores in cubes if boxes is not scores and (pair := _fit(boxes, scores))
     ]
+    # Boxes straight from a layer with weights are offsets of anchors the graph lacks (SSD, RetinaNet).
+    found = [pair for pair in found if not view.is_logit(pair.boxes.name)]
     plain = [pair for pair in found if not view.is_activated(pair.boxes.name)]
     known = [pair for pair in found if box_format(view, pair.boxes.name) is not None]
     return next(iter((*known, *plain, *found)), None)

@@ -69,6 +69,7 @@ class Evidence:
         outputs: The outputs that are used.
         assumed: What the graph does not say and was taken for granted.
         strides: Input pixels a cell, head by head; empty where the family has none.
+        details: What `Family.normalise` of the same family needs of what `Family.matches` found.
     """
 
     family: str

@@ -15,6 +15,7 @@ import onnx
 
 from edgeyolo.adapt.adapt import adapt_model
 from edgeyolo.adapt.options import AdaptOptions
+from edgeyolo.errors import GraphError
 from tests.adapt.foreign import BOXES, SIZE, Net, check, corners, is_kept, picture, run, sigmoid
 from tests.adapt.test_predictions import anchor_free, class_scores
 
@@ -53,6 +54,15 @@ def test_centres_in_pixels() -> None:
     original = net.model({"b": [1, BOXES, 4], "s": [1, BOXES, 3]})
     raw = run(original, picture())
     check(adapt(original).model, corners(raw["b"]), raw["s"].astype(np.float64), picture())
+
+
+def test_offsets_of_unknown_anchors_are_no_boxes() -> None:
+    """SSD and RetinaNet: both outputs come straight from convolutions."""
+    net = Net()
+    net.transpose(class_scores(net, 4, activation=False), 0, 2, 1, to="b")
+    net.transpose(class_scores(net, 3), 0, 2, 1, to="s")
+    with pytest.raises(GraphError, match="no YOLO that is known"):
+        adapt(net.model({"b": [1, BOXES, 4], "s": [1, BOXES, 3]}))
 
 
 @pytest.mark.parametrize("classes", [3, 4])

@@ -55,6 +55,9 @@ def test_the_decode_is_added(opset: int) -> None:
     boxes, scores = decoded(run(original, picture())["output"])
     check(adapted.model, boxes, scores, picture())
     assert is_kept(original, adapted.model)
+    # INT8 needs 13; what is there already stays.
+    assert adapted.model.opset_import[0].version == max(opset, 13)
+    assert any("opset 11 is raised to 13" in note for note in adapted.notes) == (opset == 11)
     assert adapted.evidence.family == "yolox"
     assert adapted.evidence.classes == 3
     assert adapted.evidence.strides == STRIDES

@@ -1,0 +1,64 @@
+"""The opset of a foreign graph: in the range that the project takes, and not below what INT8 needs.
+
+Owns the raise of opset 11 and 12 to 13 by onnx's own converter, and the check that it left the weights alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeyolo.errors import GraphError
+from edgeyolo.optional import require
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["OPSETS", "with_opset"]
+
+OPSETS = range(11, 22)
+_PER_CHANNEL = 13
+"""The first opset whose QuantizeLinear has one scale a channel, and whose axes are inputs everywhere."""
+
+
+def with_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """Give the model in opset 13 or later, and what was done.
+
+    Args:
+        model: The foreign model; returned as it is where nothing has to be done.
+
+    Raises:
+        GraphError: An opset outside 11 to 21.
+    """
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if opset not in OPSETS:
+        raise GraphError(
+            f"opset {OPSETS[0]} to {OPSETS[-1]} expected, {opset} found", hint="export with opset 16"
+        )
+    if opset >= _PER_CHANNEL:
+        return model, []
+    try:
+        raised = require("onnx.version_converter", why="to raise an opset").convert_version(
+            model, _PER_CHANNEL
+        )
+    except Exception as exc:  # noqa: BLE001  an operator it does not know, such as a plugin: float still works
+        return model, [f"opset {opset} stays, so INT8 is not to be had: {exc}"]
+    if not _weights(model) <= _weights(raised):
+        return model, [f"opset {opset} stays, so INT8 is not to be had: onnx's converter changes weights"]
+    # It carries neither over.
+    del raised.metadata_props[:]
+    raised.metadata_props.extend(model.metadata_props)
+    raised.doc_string = model.doc_string
+    return raised, [f"opset {opset} is raised to {_PER_CHANNEL}, which INT8 needs"]
+
+
+def _weights(model: onnx.ModelProto) -> set[tuple[str, int, bytes]]:
+    """Give name, type and values of every stored tensor that is a layer's weight."""
+    array = require("onnx.numpy_helper", why="to read an ONNX model").to_array
+    used = {
+        name
+        for node in model.graph.node
+        if node.op_type in {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+        for name in node.input[1:]
+    }
+    stored = (item for item in model.graph.initializer if item.name in used)
+    return {(item.name, item.data_type, array(item).tobytes()) for item in stored}
