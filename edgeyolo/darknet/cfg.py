@@ -136,10 +136,6 @@ _NOT_A_CFG_HINT = "give a Darknet .cfg, which starts with [net]"
 
 def _text_from_bytes(data: bytes, path: Path | str) -> str:
     """Decode, or say what the file is instead of a cfg."""
-    if len(data) > _MAX_BYTES:
-        raise CfgError(
-            f"a cfg of at most {_MAX_BYTES >> 20} MiB expected, more found", path=path, hint=_NOT_A_CFG_HINT
-        )
     head = data[:1024].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise CfgError(
@@ -148,7 +144,15 @@ def _text_from_bytes(data: bytes, path: Path | str) -> str:
             hint="download the raw file, not the page that shows it",
         )
     if b"\0" in data:
-        raise CfgError("a Darknet cfg expected, a binary file found", path=path, hint=_NOT_A_CFG_HINT)
+        raise CfgError(
+            "a Darknet cfg expected, a binary file found",
+            path=path,
+            hint=f"{_NOT_A_CFG_HINT}; weights come second",
+        )
+    if len(data) > _MAX_BYTES:
+        raise CfgError(
+            f"a cfg of at most {_MAX_BYTES >> 20} MiB expected, more found", path=path, hint=_NOT_A_CFG_HINT
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

@@ -149,8 +149,9 @@ def _checked_weights(cfg: Path | str, weights: Path | str | None, options: Conve
     if weights is None:
         return None
     if not Path(weights).is_file():
+        found = "a .weights file expected, no file found" if Path(weights).exists() else "no such file"
         raise WeightsError(
-            f"{weights}: no such file", hint=f"edgeyolo fetch {Path(weights).stem} gets known weights"
+            f"{weights}: {found}", hint=f"edgeyolo fetch {Path(weights).stem} gets known weights"
         )
     return Path(weights)
 

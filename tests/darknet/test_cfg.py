@@ -73,6 +73,7 @@ def test_what_is_no_cfg_is_told_with_its_line(text: str, message: str) -> None:
         (b"\x08\x07\x12\x00pytorch", "a binary file found", "starts with [net]"),
         (b"[net]\nwidth=3\n# \xd6\xd0\xce\xc4\n", ":3: UTF-8 text expected, byte 0xd6 found", "iconv"),
         (b"#" * (2 << 20), "at most 1 MiB expected", "starts with [net]"),
+        (b"\0\0\0\0\2" * (1 << 19), "a binary file found", "weights come second"),
     ],
 )
 def test_files_that_are_something_else(tmp_path: Path, data: bytes, message: str, hint: str) -> None:

@@ -359,6 +359,7 @@ def test_command_line(tmp_path: Path) -> None:
     [
         (["{cfg}"], "no .weights file was given"),
         (["{cfg}", "{folder}/absent.weights"], "no such file"),
+        (["{cfg}", "{folder}"], "a .weights file expected, no file found"),
         (["{cfg}", "{cfg}", "--random-weights", "0"], "both found"),
         (["yolov33", "--random-weights", "0"], "yolov3"),
         (["{folder}/absent.cfg", "--random-weights", "0"], "absent.cfg"),
