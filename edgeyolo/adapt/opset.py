@@ -44,7 +44,7 @@ def with_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         return model, [f"opset {opset} stays, so INT8 is not to be had: {exc}"]
     if not _weights(model) <= _weights(raised):
         return model, [f"opset {opset} stays, so INT8 is not to be had: onnx's converter changes weights"]
-    # It carries neither over.
+    # Whether the converter carries these over depends on onnx's release.
     del raised.metadata_props[:]
     raised.metadata_props.extend(model.metadata_props)
     raised.doc_string = model.doc_string
