@@ -82,6 +82,7 @@ class RowsDecoded:
         layout = value_layout(view, wishes)
         if layout is None or not layout.objectness or not _is_decoded(view, layout):
             return None
+        _refuse_angles(view, layout)
         grid = grid_of(view.input_wh, layout.count)
         reasons = ["its box values are decoded in the graph"]
         preprocess = LETTERBOX_114

@@ -103,7 +103,7 @@ def _divided(
     objectness: bool | None = None
     classes = 0
     if boxes and widths:
-        if widths[0] == 1 and len(widths) == 2 and not (axis == 1 and _is_keypoints(view, rest[1])):
+        if widths[0] == 1 and len(widths) == 2 and not _is_extra(view, rest[1], axis):
             objectness, classes = True, widths[1]
         elif len(boxes) == 2:
             objectness, classes = True, widths[0] - 1
@@ -131,9 +131,14 @@ def _box_leaves(leaves: Sequence[Leaf]) -> tuple[Sequence[Leaf], Sequence[Leaf]]
     return (), ()
 
 
-def _is_keypoints(view: GraphView, leaf: Leaf) -> bool:
-    """Tell one class and its keypoints from objectness and classes: keypoints are no probabilities."""
-    return leaf.width % 3 == 0 and not view.is_activated(leaf.tensor) and not view.is_logit(leaf.tensor)
+def _is_extra(view: GraphView, leaf: Leaf, axis: int) -> bool:
+    """Tell one class and its masks or keypoints from objectness and classes.
+
+    Those are no probabilities. In rows, logits may be classes as well: there the channels of a mask decide.
+    """
+    if view.is_activated(leaf.tensor):
+        return False
+    return axis == 1 or leaf.width == _mask_channels(view, leaf.width + 5)
 
 
 def _mask_channels(view: GraphView, width: int) -> int:

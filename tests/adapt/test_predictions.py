@@ -135,6 +135,22 @@ def test_boxes_that_are_corners_already_stay() -> None:
     check(adapt(original).model, raw[..., :4].astype(np.float64), raw[..., 4:].astype(np.float64), picture())
 
 
+@pytest.mark.parametrize("rows", [True, False])
+def test_masks_of_one_class_are_no_classes(rows: bool) -> None:
+    net = Net()
+    parts = (anchor_free(net), class_scores(net, 1), class_scores(net, 32, activation=False))
+    joined = net.concat(*parts, axis=1, to=None if rows else "output0")
+    if rows:
+        net.transpose(joined, 0, 2, 1, to="output0")
+    net.op("Identity", net.conv(32, 8), to="output1")
+    shape = [1, BOXES, 37] if rows else [1, 37, BOXES]
+    original = net.model({"output0": shape, "output1": [1, 32, SIZE // 8, SIZE // 8]})
+    adapted = adapt(original)
+    raw = run(original, picture())["output0"]
+    raw = raw if rows else raw.transpose(0, 2, 1)
+    check(adapted.model, corners(raw[..., :4]), raw[..., 4:5].astype(np.float64), picture())
+
+
 def test_masks_are_ignored_and_that_is_said() -> None:
     original = yolov8(extra=6)
     adapted = adapt(original)
@@ -165,13 +181,14 @@ def test_names_of_another_number_are_refused() -> None:
         adapt(yolov8(metadata={"names": '["a", "b"]'}))
 
 
-def test_rotated_boxes_are_refused_by_name() -> None:
+@pytest.mark.parametrize("classes", [1, 3])
+def test_rotated_boxes_are_refused_by_name(classes: int) -> None:
     net = Net()
     angle = class_scores(net, 1)
     turned = net.op("Mul", anchor_free(net), net.op("Cos", angle))
-    net.concat(turned, class_scores(net, 3), angle, axis=1, to="output0")
+    net.concat(turned, class_scores(net, classes), angle, axis=1, to="output0")
     with pytest.raises(UnsupportedOpError, match="rotated boxes"):
-        adapt(net.model({"output0": [1, 8, BOXES]}))
+        adapt(net.model({"output0": [1, 5 + classes, BOXES]}))
 
 
 def test_logits_get_a_sigmoid() -> None:
