@@ -16,7 +16,6 @@ from edgeyolo.calibrate.report_plots import HistogramPlot
 from edgeyolo.optional import require
 from edgeyolo.pipeline.calibration import Calibration
 from edgeyolo.pipeline.compare import worst_pictures
-from edgeyolo.qdq.insert import int8_layers
 
 __all__ = ["page_of"]
 
@@ -63,8 +62,8 @@ def _headline(result: Calibration) -> dict[str, str]:
     if result.boxes is not None and not math.isnan(result.boxes.pseudo_map):
         figures["pseudo-mAP against FP32"] = f"{result.boxes.pseudo_map:.3f}"
     figures["of the multiply-adds in INT8"] = f"{result.int8_macs:.1%}"
-    kept = len(result.choice.scales.float_layers)
-    figures["layers left in float"] = f"{kept} of {len(result.plan.layers)}"
+    every = len(result.plan.layers)
+    figures["layers in float"] = f"{every - len(result.int8_layers)} of {every}"
     if result.checked is not None:
         figures["pictures"] = str(len(result.checked.manifest))
     figures["calibrated in"] = f"{result.seconds:.0f} s"
@@ -116,7 +115,7 @@ def _accuracy(result: Calibration) -> Iterator[tuple[str, str, str]]:
 
 def _layers(result: Calibration) -> Iterator[LayerRow]:
     scales = result.choice.scales
-    int8 = {layer.name for layer in int8_layers(result.plan, result.config.target, scales)}
+    int8 = {layer.name for layer in result.int8_layers}
     macs = result.plan.macs or 1
     for layer in result.plan.layers:
         scale = scales.tensors.get(layer.input)
@@ -231,8 +230,8 @@ def _warnings(result: Calibration) -> Iterator[str]:
         )
     if result.choice.lacking:
         yield (
-            f"{len(result.choice.lacking)} tensors of this model are not in the calibration cache: layers that "
-            "read them stay float."
+            f"{len(result.choice.lacking)} tensors of this model are not in the calibration cache: layers "
+            "that read them stay float."
         )
     checked = result.checked
     if checked is None:

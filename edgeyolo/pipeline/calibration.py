@@ -20,7 +20,7 @@ from edgeyolo.calibrate.trt_cache import version_number
 from edgeyolo.errors import ConfigError
 from edgeyolo.evaluate.compare import Agreement, Pair
 from edgeyolo.pipeline.labels import LabelledAccuracy
-from edgeyolo.qdq import QuantPlan
+from edgeyolo.qdq import Layer, QuantPlan
 from edgeyolo.qdq.insert import int8_layers
 from edgeyolo.spec import ModelSpec
 
@@ -144,8 +144,12 @@ class Calibration:
     @property
     def int8_macs(self) -> float:
         """Share of the multiply-adds that is INT8 on the target, 0..1."""
-        layers = int8_layers(self.plan, self.config.target, self.choice.scales)
-        return sum(layer.macs for layer in layers) / (self.plan.macs or 1)
+        return sum(layer.macs for layer in self.int8_layers) / (self.plan.macs or 1)
+
+    @property
+    def int8_layers(self) -> tuple[Layer, ...]:
+        """The layers that are INT8 on the target."""
+        return int8_layers(self.plan, self.config.target, self.choice.scales)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -177,8 +181,8 @@ class Calibration:
             return f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. {more}"
         if self.falls_short:
             return (
-                f"Agreement with FP32 is {found:.3f}, short of the {AIM:g} that the search aims at with at most "
-                f"{self.config.max_float_macs:.1%} of the multiply-adds in float. {more} "
+                f"Agreement with FP32 is {found:.3f}, short of the {AIM:g} that the search aims at with at "
+                f"most {self.config.max_float_macs:.1%} of the multiply-adds in float. {more} "
                 "--target-agreement X makes less than X a failure."
             )
         return f"Agreement with FP32 is {found:.3f}; --target-agreement X makes less than X a failure."
@@ -225,6 +229,9 @@ class Calibration:
             f"INT8: {self.int8_macs:.1%} of the multiply-adds, {len(scales.float_layers)} of "
             f"{len(self.plan.layers)} layers left in float"
         )
+        others = len(self.plan.layers) - len(self.int8_layers) - len(scales.float_layers)
+        if others:
+            yield f"{others} more that no INT8 layer reads: {self.config.target} computes them in float"
         yield from (f"  float: {name}: {why}" for name, why in scales.float_layers.items())
         if isinstance(self.labelled, tuple):
             fp32, int8 = self.labelled

@@ -60,7 +60,7 @@ class Steps:
         )
 
     def within(self, label: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` items of a step are done; its first item begins it, its last ends it."""
+        """Tell that `done` of `total` items are done of a step, which begins and ends by itself."""
         if label != self._label:
             self.begin(label, total)
         self(done, total)

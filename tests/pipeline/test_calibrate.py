@@ -86,6 +86,14 @@ def test_the_range_of_the_input_is_that_of_the_pictures(model: Path, images: Pat
     assert scales.tensors["sum"].amax == scales.tensors["pooled"].amax  # a MaxPool shares
 
 
+def test_layers_that_the_target_itself_keeps_in_float_are_counted(model: Path, images: Path) -> None:
+    found = run(model, images, target="onnxruntime")
+    assert [layer.name for layer in found.int8_layers] == ["first_raw", "second_raw", "third_raw"]
+    assert "1 more that no INT8 layer reads: onnxruntime computes them in float" in found.lines()
+    assert "<b>1 of 4</b>" in (model.parent / "out" / "report.html").read_text(encoding="utf-8")
+    assert len(run(model, images).int8_layers) == 4
+
+
 def test_two_runs_write_the_same_scales(model: Path, images: Path) -> None:
     one = run(model, images, output=model.parent / "one")
     two = run(model, images, output=model.parent / "two")
