@@ -248,7 +248,7 @@ def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> Mod
         raise GraphError(
             f"{path}: edgeyolo.* metadata (class names, preprocess, outputs) expected, none found: without "
             "it nobody knows how pictures become its input",
-            hint="edgeyolo convert MODEL.cfg MODEL.weights -o MODEL.onnx",
+            hint=f"edgeyolo adapt {path} -o {path.with_suffix('.adapted.onnx')}   (a YOLO of another origin)",
         )
     if spec.batch not in (None, 1):
         raise GraphError(
