@@ -126,8 +126,8 @@ def advice_on_count(count: int, method: str) -> str | None:
     least, wanted = _LEAST[method], _WANTED[method]
     if count < least:
         raise CalibrationError(
-            f"{count} picture{'s' * (count != 1)}: --method {method} holds some back to choose by, so it needs "
-            f"{least} or more",
+            f"{count} picture{'s' * (count != 1)}: --method {method} holds some back to choose by, so it "
+            f"needs {least} or more",
             hint="add pictures, or choose blindly: --method percentile",
         )
     if count >= wanted:
