@@ -14,7 +14,7 @@ from edgeyolo.calibrate.choice import group_counts
 from edgeyolo.calibrate.report import LayerRow, ReportData, Thumbnail
 from edgeyolo.calibrate.report_plots import HistogramPlot
 from edgeyolo.optional import require
-from edgeyolo.pipeline.calibration import Calibration
+from edgeyolo.pipeline.calibration import AIM, Calibration
 from edgeyolo.pipeline.compare import worst_pictures
 
 __all__ = ["page_of"]
@@ -36,7 +36,7 @@ def page_of(result: Calibration) -> ReportData:
     return ReportData(
         model=result.config.model.name,
         verdict=result.verdict,
-        passed=None if result.falls_short else result.passed,
+        passed=_passed(result),
         headline=_headline(result),
         inputs=_inputs(result),
         findings=result.checked.findings if result.checked else (),
@@ -53,6 +53,13 @@ def page_of(result: Calibration) -> ReportData:
         fingerprints=_fingerprints(result),
         warnings=tuple(_warnings(result)),
     )
+
+
+def _passed(result: Calibration) -> bool | None:
+    """Tell good from bad by the target; where none was asked for, nothing below the search's aim is good."""
+    if result.config.target_agreement is not None:
+        return result.passed
+    return True if result.agreement is not None and result.agreement >= AIM else None
 
 
 def _headline(result: Calibration) -> dict[str, str]:
@@ -94,8 +101,9 @@ def _choices(result: Calibration) -> dict[str, str]:
     rows = {"method": result.choice.scales.provenance.method, "placement for": result.config.target}
     if result.choice.applied:
         rows["applied"] = "; ".join(result.choice.applied)
-    rows["aims at"] = f"agreement {result.config.aim:g}"
-    rows["may stay float"] = f"{result.config.max_float_macs:.1%} of the multiply-adds at most"
+    if result.searched:
+        rows["aims at"] = f"agreement {result.config.aim:g}"
+        rows["may stay float"] = f"{result.config.max_float_macs:.1%} of the multiply-adds at most"
     return rows
 
 

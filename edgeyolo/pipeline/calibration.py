@@ -135,11 +135,9 @@ class Calibration:
         return self.agreement is None or wanted is None or self.agreement >= wanted
 
     @property
-    def falls_short(self) -> bool:
-        """Whether a search, without a target of the user's, did not reach what it aims at."""
-        searched = self.config.method == "auto" and self.config.from_cache is None
-        asked = self.config.target_agreement is not None
-        return searched and not asked and self.agreement is not None and self.agreement < AIM
+    def searched(self) -> bool:
+        """Whether scales were searched for, which aims at an agreement."""
+        return self.config.method == "auto" and self.config.from_cache is None
 
     @property
     def int8_macs(self) -> float:
@@ -179,7 +177,7 @@ class Calibration:
         more = "More or more typical pictures, or a larger --max-float-macs, may bring more."
         if wanted is not None:
             return f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. {more}"
-        if self.falls_short:
+        if self.searched and found < AIM:
             return (
                 f"Agreement with FP32 is {found:.3f}, short of the {AIM:g} that the search aims at with at "
                 f"most {self.config.max_float_macs:.1%} of the multiply-adds in float. {more} "

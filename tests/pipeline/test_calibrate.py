@@ -175,6 +175,8 @@ def test_an_aim_that_was_not_reached_is_said_plainly(model: Path, images: Path) 
     short = found["agreement"] < AIM
     assert (f"{said}, short of the 0.95 that the search aims at" in done.stderr) == short
     assert (f"{said};" in done.stderr) != short
+    page = (model.parent / "out" / "report.html").read_text(encoding="utf-8")
+    assert (f'<div class="note">{said}' in page) == short  # a warning, neither good nor bad
 
 
 def test_a_target_that_is_not_met_is_exit_1_with_the_report(model: Path, images: Path) -> None:
