@@ -3,7 +3,7 @@
 JetPack 4 and 5 have Python 3.6 and 3.8. Owns the folder: the graph in the form that version takes, the
 calibration cache, the description of the model, the exact command. Refuses to run trtexec.
 
-Source: trtexec's own help and ``samples/common/sampleOptions.cpp`` of each release: ``--memPoolSize`` took
+Source: TensorRT's release notes as far as known; no trtexec was run. ``--memPoolSize`` took
 the place of ``--workspace`` in 8.4, ``--skipInference`` that of ``--buildOnly`` in 8.6; ``--stronglyTyped``
 came with 10.0, ``--int8`` and ``--fp16`` went with 11.
 """

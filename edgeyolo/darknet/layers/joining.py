@@ -75,7 +75,7 @@ class Shortcut(Layer):
     A single added layer may have another width and height (ResNet's strides do): with ``step = added / out``
     and ``sample = out / added`` in integers, at least 1, pixel ``(i * step)`` of the added layer goes to
     pixel ``(i * sample)`` of the output, for every i below the smaller size of both. That is pjreddie's
-    Darknet; AlexeyAB's adds by position in memory instead, which no published weights were trained with.
+    Darknet; AlexeyAB's adds by position in memory instead; weights trained there across sizes would differ.
 
     With a weighted fusion there is one parameter ``weights``, ``(n,)`` (`per_feature`) or ``(n, c)``
     (`per_channel`), n = ``len(inputs)``, row 0 for the previous layer. Normalisation across the n rows:
