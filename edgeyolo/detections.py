@@ -24,6 +24,8 @@ class Detections:
         xyxy: Shape ``(N, 4)``, float32, pixels of the picture, ``x0 y0 x1 y1``, clipped to it.
         scores: Shape ``(N,)``, float32, 0..1 (objectness times class).
         class_ids: Shape ``(N,)``, int64.
+        track_ids: Shape ``(N,)``, int64: the number of each object, the same from frame to frame; None where
+            objects are not followed.
 
     Examples:
         >>> len(Detections.empty())
@@ -33,6 +35,7 @@ class Detections:
     xyxy: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     class_ids: npt.NDArray[np.int64]
+    track_ids: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -23,6 +23,7 @@
     │   └── TensorMismatchError                         a tensor of another name, shape or type than promised
     ├── SourceError(OSError)                   exit 2   a picture source
     │   ├── SourceOpenError
+    │   ├── SourceRefusedError                          the other side answered, and does not let us in
     │   └── FrameTimeoutError
     └── EvaluationError(ValueError)            exit 2   annotations that do not fit the engine or the images
 
@@ -56,6 +57,7 @@ __all__ = [
     "PrecisionError",
     "SourceError",
     "SourceOpenError",
+    "SourceRefusedError",
     "StaleEngineError",
     "StaleScalesError",
     "TensorMismatchError",
@@ -212,6 +214,10 @@ class SourceError(EdgeYoloError, OSError):
 
 class SourceOpenError(SourceError):
     """A picture source cannot be opened."""
+
+
+class SourceRefusedError(SourceError):
+    """A picture source answered and refused: credentials, or no such stream."""
 
 
 class FrameTimeoutError(SourceError, TimeoutError):

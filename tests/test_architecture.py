@@ -15,10 +15,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {
     "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "jetson",
-    "machine", "optional", "qdq", "scales", "sidecar", "spec", "vision",
+    "live", "machine", "optional", "qdq", "scales", "sidecar", "spec", "vision",
 }  # fmt: skip
 STAGES = {
-    "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "fetch", "graph", "runtime", "show",
+    "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "events", "fetch", "graph", "runtime",
+    "show",
 }  # fmt: skip
 TOP = {"cli", "pipeline"}
 BANNED_NAMES = {"utils", "common", "helpers", "misc", "util"}

@@ -33,6 +33,7 @@ class ImageSource:
     """
 
     live = False
+    notes: tuple[str, ...] = ()
     fps = None  # a folder has no time line
 
     def __init__(self, paths: Sequence[Path], *, name: str) -> None:

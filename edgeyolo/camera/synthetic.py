@@ -112,6 +112,11 @@ class SyntheticSource:
         return False
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing to tell."""
+        return ()
+
+    @property
     def frame_count(self) -> int | None:
         """Number of frames; None where it never ends."""
         return self.frames or None

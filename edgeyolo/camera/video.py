@@ -47,6 +47,7 @@ class VideoSource:
     """
 
     live = False
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -150,7 +150,7 @@ class _Repeated:
     def __init__(self, uri: str) -> None:
         self._source: Source = open_source(uri)
         self.name, self.live, self.fps = self._source.name, self._source.live, self._source.fps
-        self.frame_count = None
+        self.frame_count, self.notes = None, self._source.notes
 
     def __iter__(self) -> Iterator[Frame]:
         while True:

@@ -29,6 +29,7 @@ class Colours:
     """A source whose frame k is red by an amount that tells k; raises after `fails_at` frames."""
 
     live = False
+    notes: tuple[str, ...] = ()
     fps = 25.0
     name = "colours"
 
