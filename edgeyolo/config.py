@@ -41,7 +41,11 @@ class ModelSection:
         weights: Its weights file.
         fetch: A name of ``edgeyolo fetch --list``, in place of `weights`.
         random_weights: Seed of made-up weights, in place of `weights`.
-        onnx: An ONNX file with EdgeYOLO's metadata, in place of all of these.
+        onnx: An ONNX file, in place of all of these; one of another origin is adapted.
+        family: Its layout where its structure misleads, as ``edgeyolo adapt --family``.
+        anchors: Its anchors, as ``--anchors``.
+        preprocess: What its pictures need, as ``--preprocess``.
+        strip_nms: Cut the suppression that it does itself.
         names: File of class names.
         size: Network input, ``"416"`` or ``"640x384"``.
         batch: Pictures at once; 0 leaves it open.
@@ -53,6 +57,10 @@ class ModelSection:
     fetch: str | None = None
     random_weights: int | None = None
     onnx: str | None = None
+    family: str | None = None
+    anchors: str | None = None
+    preprocess: str | None = None
+    strip_nms: bool = False
     names: str | None = None
     size: str | None = None
     batch: int = 1
@@ -67,6 +75,9 @@ class ModelSection:
             )
         if (self.cfg is None) != (self.onnx is not None) and self.fetch is None:
             raise ConfigError("[model]: cfg goes with weights, and not with onnx")
+        for key in ("family", "anchors", "preprocess", "strip_nms"):
+            if getattr(self, key) and self.onnx is None:
+                raise ConfigError(f"[model] {key}: it goes with onnx, a model of another origin")
         if self.size is not None and not all(part.isdecimal() for part in self.size.split("x")):
             raise ConfigError(f'[model] size: "N" or "WxH" expected, {self.size!r} found')
 

@@ -16,6 +16,7 @@ from edgeyolo.spec import Preprocess
 __all__ = ["AdaptOptions", "options_from_text"]
 
 _FIELDS = ("resize", "channels", "scale", "mean", "std", "pad")
+_OPTION_OF = {"pad_value": "pad"}
 _EXAMPLE = "--preprocess resize=stretch,channels=rgb,scale=1/255,mean=0.485/0.456/0.406"
 
 
@@ -38,6 +39,24 @@ class AdaptOptions:
     preprocess: dict[str, Any] = field(default_factory=dict)
     input_wh: tuple[int, int] | None = None
     strip_nms: bool = False
+
+    def words(self) -> list[str]:
+        """Give the options as they stand on a command line; `options_from_text` reads them back.
+
+        Examples:
+            >>> options_from_text(anchors="10,13", size="64x32", preprocess="mean=0/0.5/1,pad=9").words()
+            ['--anchors', '10,13', '--preprocess', 'mean=0.0/0.5/1.0,pad=9.0', '--size', '64x32']
+        """
+        changes = ",".join(f"{_OPTION_OF.get(key, key)}={_text(v)}" for key, v in self.preprocess.items())
+        given = {
+            "--family": self.family,
+            "--anchors": ",".join(f"{number:g}" for anchor in self.anchors for number in anchor),
+            "--names": self.names and str(self.names),
+            "--preprocess": changes,
+            "--size": self.input_wh and "{}x{}".format(*self.input_wh),
+        }
+        words = [word for option, value in given.items() if value for word in (option, value)]
+        return [*words, *(["--strip-nms"] if self.strip_nms else [])]
 
     def preprocess_of(self, family: Preprocess) -> Preprocess:
         """Give the family's preprocess with the user's changes.
@@ -119,6 +138,10 @@ def _preprocess(text: str | None) -> dict[str, Any]:
         else:
             changes["pad_value" if key == "pad" else key] = _number(key, value)
     return changes
+
+
+def _text(value: object) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _number(key: str, text: str) -> float:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from edgeyolo.cli.foreign import Anchors, Family, Names, PreprocessText, Size, StripNms
+
 if TYPE_CHECKING:
     from edgeyolo.build import BackendChoice
     from edgeyolo.spec import Precision
@@ -23,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(  # noqa: PLR0913 - options of a command
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="From convert or simplify.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="From convert, simplify or anywhere.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.engine", help="The engine file.")],
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt or onnxruntime; auto is TensorRT where a device answers.")
@@ -87,8 +89,15 @@ def build(  # noqa: PLR0913 - options of a command
             rich_help_panel=_TENSORRT,
         ),
     ] = None,
+    family: Family = None,
+    anchors: Anchors = None,
+    names: Names = None,
+    preprocess: PreprocessText = None,
+    size: Size = None,
+    strip_nms: StripNms = False,
 ) -> None:
     """Build an engine and its sidecar, and prove that it loads here."""
+    from edgeyolo.pipeline.adapt import options_from_text
     from edgeyolo.pipeline.build import Batches, BuildConfig, TensorRTOptions, build_engine
     from edgeyolo.pipeline.trtexec import write_trtexec_folder
 
@@ -112,6 +121,9 @@ def build(  # noqa: PLR0913 - options of a command
         calibrate_on_device=on_device,
         limit=limit,
         tensorrt=options,
+        adapt=options_from_text(
+            family=family, anchors=anchors, names=names, preprocess=preprocess, size=size, strip_nms=strip_nms
+        ),
         words=_words(
             implicit=implicit,
             calibrate_on_device=on_device,

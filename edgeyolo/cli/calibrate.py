@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from edgeyolo.cli.foreign import Anchors, Family, Names, PreprocessText, Size, StripNms
+
 if TYPE_CHECKING:
     from edgeyolo.pipeline.calibration import Method, Target
 
@@ -20,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(  # noqa: PLR0913 - one parameter an option
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL.onnx", help="A float model, from convert or simplify.")
+        Path, typer.Argument(metavar="MODEL.onnx", help="A float model, from convert, simplify or anywhere.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")],
     images: Annotated[
@@ -51,10 +53,17 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
         Path | None, typer.Option(metavar="FILE", help="Take the scales of this TensorRT calibration cache.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    family: Family = None,
+    anchors: Anchors = None,
+    names: Names = None,
+    preprocess: PreprocessText = None,
+    size: Size = None,
+    strip_nms: StripNms = False,
 ) -> None:
     """Choose INT8 scales with your own pictures, and report what they cost."""
     import json
 
+    from edgeyolo.pipeline.adapt import options_from_text
     from edgeyolo.pipeline.calibrate import calibrate as run
     from edgeyolo.pipeline.calibration import CalibrateConfig
 
@@ -70,6 +79,9 @@ def calibrate(  # noqa: PLR0913 - one parameter an option
         max_float_macs=max_float_macs,
         trt_version=trt_version,
         from_cache=from_cache,
+        adapt=options_from_text(
+            family=family, anchors=anchors, names=names, preprocess=preprocess, size=size, strip_nms=strip_nms
+        ),
         progress=True,
     )
     found = run(config)

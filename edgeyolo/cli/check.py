@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeyolo.cli.foreign import Anchors, Family, Names, PreprocessText, Size, StripNms
+
 if TYPE_CHECKING:
     from edgeyolo.build.check import CheckReport
 
@@ -18,21 +20,39 @@ def register(app: typer.Typer) -> None:
     app.command()(check)
 
 
-def check(
+def check(  # noqa: PLR0913 - one parameter an option
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Any ONNX file.")],
     board: Annotated[
         str | None, typer.Option("--for", metavar="BOARD", help="orin-nano, orin-nx, xavier-nx, thor, ...")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    family: Family = None,
+    anchors: Anchors = None,
+    names: Names = None,
+    preprocess: PreprocessText = None,
+    size: Size = None,
+    strip_nms: StripNms = False,
 ) -> None:
-    """Parse and compile a model with NVIDIA's own compiler, no GPU needed; exit code 1 if refused."""
+    """Parse and compile a model with NVIDIA's own compiler, no GPU needed; exit code 1 if refused.
+
+    A detector of another origin is checked in the form that build makes of it.
+    """
     import dataclasses
     import json
 
     from edgeyolo.boards import board_named
-    from edgeyolo.build.check import check as check_model
+    from edgeyolo.pipeline.adapt import options_from_text
+    from edgeyolo.pipeline.check import check_any
 
-    report = check_model(model, board=None if board is None else board_named(board))
+    options = options_from_text(
+        family=family, anchors=anchors, names=names, preprocess=preprocess, size=size, strip_nms=strip_nms
+    )
+    report = check_any(
+        model,
+        options,
+        board=None if board is None else board_named(board),
+        report=lambda line: typer.echo(line, err=True),
+    )
     if as_json:
         typer.echo(json.dumps({"passed": report.passed, **dataclasses.asdict(report)}, indent=2))
     else:

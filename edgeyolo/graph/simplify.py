@@ -25,10 +25,12 @@ from edgeyolo.spec import ModelSpec
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["SimplifyReport", "node_counts", "simplify"]
+__all__ = ["FOREIGN_PROVENANCE_KEY", "SimplifyReport", "node_counts", "simplify"]
 
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _PROVENANCE_KEY = "edgeyolo.provenance"
+FOREIGN_PROVENANCE_KEY = "simplified_from_sha256"
+"""Metadata key in a foreign model; ``edgeyolo.*`` keys are of models that keep the graph contract."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +158,13 @@ def _refines(new: list[int | str], old: list[int | str]) -> bool:
 
 
 def _keep_metadata(model: onnx.ModelProto, simplified: onnx.ModelProto, source_sha256: str) -> None:
-    """Give the result the metadata of the input, and the input's hash where it is one of ours."""
+    """Give the result the metadata of the input, and the input's hash."""
     metadata = {item.key: item.value for item in model.metadata_props}
     if ModelSpec.from_metadata(metadata) is not None:
         provenance = json.loads(metadata.get(_PROVENANCE_KEY, "{}"))
         metadata[_PROVENANCE_KEY] = json.dumps({**provenance, "simplified_from_sha256": source_sha256})
+    else:
+        metadata[FOREIGN_PROVENANCE_KEY] = source_sha256
     del simplified.metadata_props[:]
     for key, value in metadata.items():
         simplified.metadata_props.add(key=key, value=value)

@@ -22,13 +22,22 @@ from edgeyolo.build.trt_options import strongly_typed
 from edgeyolo.errors import ConfigError
 from edgeyolo.files import sha256_of
 from edgeyolo.graph.onnx_file import read_onnx
+from edgeyolo.pipeline.adapt import AdaptOptions, contract_form
 from edgeyolo.pipeline.graph_for import Wanted, cache_bytes, checked_scales, graph_for, scales_path
 from edgeyolo.runtime import Engine, open_engine
 from edgeyolo.sidecar import Backend, EngineInfo
 from edgeyolo.spec import Precision
 
 # Batches and TensorRTOptions belong to a BuildConfig: who makes one finds them here.
-__all__ = ["Batches", "BuildConfig", "Speed", "TensorRTOptions", "build_engine", "measure"]
+__all__ = [
+    "Batches",
+    "BuildConfig",
+    "Speed",
+    "TensorRTOptions",
+    "build_engine",
+    "in_contract_form",
+    "measure",
+]
 
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 50
 _BUDGET_S = 3.0
@@ -44,7 +53,8 @@ class BuildConfig:
     """What to build.
 
     Args:
-        model: A float ONNX model; for int8 without `calibration` one that has Q/DQ nodes already.
+        model: A float ONNX model; for int8 without `calibration` one that has Q/DQ nodes already. One of
+            another origin is adapted first.
         output: The engine file.
         backend: Who runs it.
         precision: What it computes in.
@@ -53,6 +63,8 @@ class BuildConfig:
         calibrate_on_device: Pictures for TensorRT's own calibrator, as ``edgeyolo calibrate`` takes them.
         limit: Most pictures for that.
         tensorrt: What else only TensorRT has.
+        adapt: What the user says of a model of another origin.
+        source: The model of another origin that `model` was adapted from.
         words: Options as they were given on a command line, for the command that the sidecar keeps.
         recipe: The recipe that this is a stage of; the sidecar keeps its hash and ``edgeyolo make``.
     """
@@ -66,6 +78,8 @@ class BuildConfig:
     calibrate_on_device: str | None = None
     limit: int | None = None
     tensorrt: TensorRTOptions = field(default_factory=TensorRTOptions)
+    adapt: AdaptOptions = field(default_factory=AdaptOptions)
+    source: Path | None = None
     words: tuple[str, ...] = ()
     recipe: Path | None = None
 
@@ -88,11 +102,25 @@ class BuildConfig:
         """Give the command that builds the same engine again."""
         if self.recipe is not None:
             return shlex.join(["edgeyolo", "make", str(self.recipe)])
-        words = ["edgeyolo", "build", str(self.model), "-o", str(self.output), "--backend", backend]
+        model = self.source or self.model
+        words = ["edgeyolo", "build", str(model), "-o", str(self.output), "--backend", backend]
         words += ["--precision", self.precision]
         if self.calibration is not None:
             words += ["--calibration", str(self.calibration)]
-        return shlex.join([*words, *self.words])
+        return shlex.join([*words, *self.words, *self.adapt.words()])
+
+    def made_from(self) -> dict[str, str]:
+        """Give role to sha256 of what the engine is made from beside model and scales."""
+        files = {"recipe": self.recipe, "source": self.source}
+        return {role: sha256_of(path) for role, path in files.items() if path is not None}
+
+
+@contextlib.contextmanager
+def in_contract_form(config: BuildConfig, say: Callable[[str], None]) -> Iterator[BuildConfig]:
+    """Give the config with a model that keeps the graph contract; one of another origin is adapted."""
+    with contract_form(config.model, config.adapt, say) as model:
+        changed = model != config.model
+        yield dataclasses.replace(config, model=model, source=config.model) if changed else config
 
 
 @dataclass(frozen=True)
@@ -131,6 +159,11 @@ def build_engine(config: BuildConfig, *, report: Callable[[str], None] | None = 
         EdgeYoloError: As `edgeyolo.build.build`.
     """
     say = report or (lambda _: None)
+    with in_contract_form(config, say) as ready:
+        return _build_engine(ready, say)
+
+
+def _build_engine(config: BuildConfig, say: Callable[[str], None]) -> EngineInfo:
     backend, _ = choose_backend(config.backend)
     scales = None if config.calibration is None else scales_path(config.calibration)
     implicit = config.implicit or config.calibrate_on_device is not None
@@ -173,13 +206,12 @@ def _built(
     options: TensorRTOptions,
     say: Callable[[str], None],
 ) -> EngineInfo:
-    recipe = {} if config.recipe is None else {"recipe": sha256_of(config.recipe)}
     return build(
         graph,
         config.output,
         backend=config.backend,
         precision=config.precision,
-        made_from={**(made_from or {}), **recipe},
+        made_from={**(made_from or {}), **config.made_from()},
         command=config.command(backend),
         tensorrt=options,
         report=say,

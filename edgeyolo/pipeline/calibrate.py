@@ -32,6 +32,7 @@ from edgeyolo.files import sha256_of, whole_folder, write_bytes, write_text
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.machine import versions_here
 from edgeyolo.optional import require
+from edgeyolo.pipeline.adapt import contract_form
 from edgeyolo.pipeline.calibrate_page import page_of
 from edgeyolo.pipeline.calibration import CalibrateConfig, Calibration
 from edgeyolo.pipeline.compare import FLOOR, compare_detectors
@@ -71,8 +72,13 @@ def calibrate(config: CalibrateConfig) -> Calibration:
         ConfigError: An option has no meaning for this model.
         OutputError: The folder cannot be written.
     """
-    with _sigterm_as_interrupt(), whole_folder(config.output) as folder:
-        job = _Job(config)
+    steps = Steps(shown=config.progress)
+    with (
+        _sigterm_as_interrupt(),
+        whole_folder(config.output) as folder,
+        contract_form(config.model, config.adapt, steps.say) as model,
+    ):
+        job = _Job(config, model, steps)
         result = job.run()
         job.write(folder, result)
     return result
@@ -81,13 +87,13 @@ def calibrate(config: CalibrateConfig) -> Calibration:
 class _Job:
     """One calibration: the model, and what is learnt about it step by step."""
 
-    def __init__(self, config: CalibrateConfig) -> None:
+    def __init__(self, config: CalibrateConfig, model: Path, steps: Steps) -> None:
         self._start_s = time.monotonic()
         self._config = config
-        self._steps = Steps(shown=config.progress)
-        self._model = read_onnx(config.model)
-        self._model_sha256 = sha256_of(config.model)
-        self._spec = _spec_of(self._model.metadata_props, config.model)
+        self._steps = steps
+        self._model = read_onnx(model)
+        self._model_sha256 = sha256_of(model)
+        self._spec = _spec_of(self._model.metadata_props, model)
         self._view = GraphView(self._model)
         self._plan = quant_plan(self._view)
 
@@ -244,12 +250,7 @@ class _Job:
 
 def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> ModelSpec:
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in metadata})
-    if spec is None:
-        raise GraphError(
-            f"{path}: edgeyolo.* metadata (class names, preprocess, outputs) expected, none found: without "
-            "it nobody knows how pictures become its input",
-            hint=f"edgeyolo adapt {path} -o {path.with_suffix('.adapted.onnx')}   (a YOLO of another origin)",
-        )
+    assert spec is not None  # it is in contract form
     if spec.batch not in (None, 1):
         raise GraphError(
             f"{path}: a model of batch 1 or of a dynamic batch expected, batch {spec.batch} found",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ from edgeyolo.calibrate.manifest import Manifest
 from edgeyolo.calibrate.trt_cache import version_number
 from edgeyolo.errors import ConfigError
 from edgeyolo.evaluate.compare import Agreement, Pair
+from edgeyolo.pipeline.adapt import AdaptOptions
 from edgeyolo.pipeline.labels import LabelledAccuracy
 from edgeyolo.qdq import Layer, QuantPlan
 from edgeyolo.qdq.insert import int8_layers
@@ -39,7 +40,7 @@ class CalibrateConfig:
     """What to calibrate, with what, how.
 
     Args:
-        model: A float ONNX model with EdgeYOLO's metadata.
+        model: A float ONNX model; one of another origin is adapted first.
         images: Pictures in any form that `edgeyolo.calibrate.gather.gather` takes; None only with
             `from_cache`.
         output: Folder for the results.
@@ -52,6 +53,7 @@ class CalibrateConfig:
         max_float_macs: Largest share of the multiply-adds that may stay float, 0..1.
         trt_version: TensorRT version in the header of ``tensorrt.cache``.
         from_cache: Take the scales of this calibration cache instead of choosing any.
+        adapt: What the user says of a model of another origin.
         progress: Whether to tell on stderr how far it is.
     """
 
@@ -66,6 +68,7 @@ class CalibrateConfig:
     max_float_macs: float = 0.05
     trt_version: str = "8601"
     from_cache: Path | None = None
+    adapt: AdaptOptions = field(default_factory=AdaptOptions)
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -163,7 +166,7 @@ class Calibration:
     def build_command(self) -> Sequence[str]:
         """The command that comes next, as words."""
         words = ["edgeyolo", "build", str(self.config.model), "-o", str(self.engine), "--precision", "int8"]
-        return [*words, "--calibration", str(self.config.output)]
+        return [*words, "--calibration", str(self.config.output), *self.config.adapt.words()]
 
     @property
     def verdict(self) -> str:

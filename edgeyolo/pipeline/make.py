@@ -25,6 +25,7 @@ from edgeyolo.fetch.catalogue import known_model
 from edgeyolo.fetch.download import default_cache, fetch
 from edgeyolo.files import sha256_of, write_text
 from edgeyolo.graph.simplify import simplify
+from edgeyolo.pipeline.adapt import adapt, is_contract_form, options_from_text, reasoning
 from edgeyolo.pipeline.build import BuildConfig, build_engine
 from edgeyolo.pipeline.calibrate import calibrate
 from edgeyolo.pipeline.calibration import CalibrateConfig
@@ -99,7 +100,7 @@ class _Run:
         """Give the ONNX file: the recipe's own, or converted from Darknet's."""
         section = self._recipe.model
         if section.onnx is not None:
-            return self._recipe.resolved(section.onnx)
+            return self._adapted(self._recipe.resolved(section.onnx))
         cfg, weights = self._darknet()
         names = None if section.names is None else self._recipe.resolved(section.names)
         options = ConvertOptions(
@@ -118,6 +119,32 @@ class _Run:
             (output,),
             lambda: convert(cfg, weights, output, options, report=self._say),
         )
+        return output
+
+    def _adapted(self, source: Path) -> Path:
+        """Give the model itself where it keeps the graph contract, else what is made of it."""
+        section = self._recipe.model
+        names = None if section.names is None else self._recipe.resolved(section.names)
+        options = options_from_text(
+            family=section.family,
+            anchors=section.anchors,
+            names=names,
+            preprocess=section.preprocess,
+            size=section.size,
+            strip_nms=section.strip_nms,
+        )
+        if not source.is_file():
+            raise ConfigError(f"{source}: no such file", hint="names in a recipe are relative to its folder")
+        if is_contract_form(source, options):
+            return source
+        output = self._folder / "model.onnx"
+
+        def work() -> None:
+            for line in reasoning(source, adapt(source, output, options)):
+                self._say(line)
+
+        inputs = {"onnx": source, "names": names}
+        self._stage("adapt", _jsonable(dataclasses.asdict(options)), inputs, (output,), work)
         return output
 
     def _darknet(self) -> tuple[Path | str, Path | None]:

@@ -23,10 +23,10 @@ from edgeyolo.boards import JETPACKS
 from edgeyolo.build import Batches
 from edgeyolo.build.trt_options import cache_number, strongly_typed
 from edgeyolo.errors import ConfigError, GraphError, PrecisionError
-from edgeyolo.files import sha256_of, whole_folder, write_text
+from edgeyolo.files import whole_folder, write_text
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.machine import version_tuple, versions_here
-from edgeyolo.pipeline.build import BuildConfig
+from edgeyolo.pipeline.build import BuildConfig, in_contract_form
 from edgeyolo.pipeline.graph_for import GraphFor, Wanted, cache_bytes, checked_scales, graph_for, scales_path
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import ModelSpec, TensorSpec
@@ -80,14 +80,21 @@ def write_trtexec_folder(
     """
     there = _version(version)
     _check(config, there)
+    say = report or (lambda _: None)
+    with in_contract_form(config, say) as ready:
+        return _write_folder(ready, version, there, say)
+
+
+def _write_folder(
+    config: BuildConfig, version: str, there: Version, say: Callable[[str], None]
+) -> TrtexecFolder:
     scales = None if config.calibration is None else scales_path(config.calibration)
     typed = strongly_typed(there, implicit=config.implicit)
     wanted = Wanted(backend="tensorrt", precision=config.precision, typed=typed, implicit=config.implicit)
     with tempfile.TemporaryDirectory(prefix="edgeyolo-") as scratch, whole_folder(config.output) as folder:
         graph = graph_for(config.model, wanted, scales, Path(scratch))
         for note in graph.notes:
-            if report is not None:
-                report(note)
+            say(note)
         info = _info(config, there, graph)
         write_onnx(read_onnx(graph.path), folder / "model.onnx")
         if config.implicit and scales is not None:
@@ -198,7 +205,6 @@ def _info(config: BuildConfig, version: Version, graph: GraphFor) -> EngineInfo:
     if spec is None:
         raise GraphError(f"{config.model}: edgeyolo.* metadata expected, none found", hint="edgeyolo convert")
     inputs, outputs = _tensors(model.graph.input), _tensors(model.graph.output)
-    recipe = {} if config.recipe is None else {"recipe": sha256_of(config.recipe)}
     return EngineInfo(
         backend="tensorrt",
         precision=config.precision,
@@ -206,7 +212,7 @@ def _info(config: BuildConfig, version: Version, graph: GraphFor) -> EngineInfo:
         inputs=inputs,
         outputs=outputs,
         engine_sha256="",
-        made_from={**graph.made_from, **recipe},
+        made_from={**graph.made_from, **config.made_from()},
         versions={**versions_here(), "tensorrt": ".".join(map(str, version))},
         machine={},
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),

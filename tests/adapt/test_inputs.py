@@ -196,20 +196,3 @@ def test_an_unknown_family_lists_the_known(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "yolox" in done.stderr
     assert not (tmp_path / "a.onnx").exists()
-
-
-def test_build_names_adapt_for_a_foreign_model(tmp_path: Path) -> None:
-    onnx.save(yolov8(), tmp_path / "m.onnx")
-    done = edgeyolo("build", tmp_path / "m.onnx", "-o", tmp_path / "m.engine", "--backend", "onnxruntime")
-    assert done.returncode == 2
-    assert f"edgeyolo adapt {tmp_path / 'm.onnx'}" in done.stderr
-
-
-def test_calibrate_names_adapt_for_a_foreign_model(tmp_path: Path) -> None:
-    onnx.save(yolov8(), tmp_path / "m.onnx")
-    cv2 = pytest.importorskip("cv2")
-    (tmp_path / "pictures").mkdir()
-    cv2.imwrite(str(tmp_path / "pictures" / "a.png"), np.zeros((64, 64, 3), np.uint8))
-    done = edgeyolo("calibrate", tmp_path / "m.onnx", tmp_path / "pictures", "-o", tmp_path / "c")
-    assert done.returncode == 2
-    assert f"edgeyolo adapt {tmp_path / 'm.onnx'}" in done.stderr
