@@ -71,6 +71,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "eval": _package("faster_coco_eval"),
     "ffmpeg": _program("ffmpeg"),
     "libdarknet": _path(LIBDARKNET, "Debian's darknet package"),
+    "mypy": _package("mypy"),
     "onnx": _package("onnx"),
     "onnxruntime": _package("onnxruntime"),
     "onnxsim": _package("onnxsim"),

@@ -131,7 +131,7 @@ def _extra(cls: type) -> dict[str, Any]:
     """Give an enum's properties beyond pybind11's own, such as `DataType.itemsize`."""
     own = {name for name, value in vars(cls).items() if isinstance(value, property) and name[0] != "_"}
     own -= {"name", "value"}
-    return {"members": dict.fromkeys(sorted(own), "property")} if own else {}
+    return {"members": {name: _property(vars(cls)[name]) for name in sorted(own)}} if own else {}
 
 
 def _members(cls: type) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _members(cls: type) -> dict[str, Any]:
         if isinstance(value, type):
             members[name] = _class(value)
         elif isinstance(value, property):
-            members[name] = "property" if value.fset else "read-only property"
+            members[name] = _property(value)
         elif callable(value):
             members[name] = _signatures(value)
         elif value is None:
@@ -153,6 +153,13 @@ def _members(cls: type) -> dict[str, Any]:
         else:
             members[name] = f"= {_clean(repr(value))}"
     return {"members": members}
+
+
+def _property(value: property) -> str:
+    """Give ``property: int`` or ``read-only property: int``, the type where the getter's docstring has it."""
+    found = re.search(r"\(.*\) -> (.+)$", (value.fget.__doc__ or "").strip())
+    words = "property" if value.fset else "read-only property"
+    return f"{words}: {_clean(found[1])}" if found else words
 
 
 def _signatures(function: Any) -> list[str]:

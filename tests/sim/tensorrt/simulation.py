@@ -194,7 +194,7 @@ class Simulation:
         if source is None:
             return not_simulated(owner, name)
         if isinstance(source, property):
-            return property(source.fget, source.fset if described == "property" else None)
+            return property(source.fget, source.fset if described.startswith("property") else None)
         if not described:  # bound in Python, without a signature to hold a call to
             return source
         call = f"{owner}.{name}"
