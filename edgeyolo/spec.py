@@ -113,6 +113,7 @@ class ModelSpec:
         preprocess: Pixels to tensor.
         outputs: Which of the graph contracts the outputs follow (docs/design.md).
         heads: Detection heads in cfg order; empty where the origin is not known.
+        final: The boxes are final, each object once: no suppression shall follow.
         provenance: What the model was made from: role to sha256 or version.
 
     Examples:
@@ -130,6 +131,7 @@ class ModelSpec:
     preprocess: Preprocess
     outputs: Outputs
     heads: tuple[Head, ...] = ()
+    final: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

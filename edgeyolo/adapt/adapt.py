@@ -84,9 +84,12 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
         names=names.names,
         preprocess=options.preprocess_of(_preprocess(evidence, pixels)),
         outputs="decoded",
+        final=evidence.final,
         provenance={**provenance, "family": evidence.family},
     )
     _describe(model, spec)
+    if spec.final:
+        notes.append("its boxes are final: run suppresses none, if not asked to (--nms class)")
     notes += [names.origin, _preprocess_note(spec.preprocess, options)]
     return Adapted(
         model=model, spec=spec, evidence=evidence, notes=tuple(notes), boxes=decoded.boxes_per_picture

@@ -67,6 +67,7 @@ class Apart:
             preprocess=LETTERBOX_114 if grid and chosen != "cxcywh_relative" else STRETCH,
             outputs=(pair.boxes.name, pair.scores.name),
             assumed=tuple(assumed),
+            final=grid is None,  # queries: each object has one
             strides=grid.strides if grid else (),
         )
 

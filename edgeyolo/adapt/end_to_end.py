@@ -1,7 +1,7 @@
 """Detectors that give their final boxes, one row each: YOLOv10, YOLO26, exports with the suppression inside.
 
 Owns the layout ``[B, K, 6]`` of ``x0 y0 x1 y1 score class``. In the contract each box has its score in the
-column of its class and 0 elsewhere; a suppression after that finds little to do.
+column of its class and 0 elsewhere, and is marked as final: no suppression follows.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class EndToEnd:
             classes=classes,
             preprocess=LETTERBOX_114,
             outputs=(output.name,),
+            final=True,
             assumed=(*assumed, "columns are x0 y0 x1 y1 in pixels of the network input, score, class"),
         )
 
@@ -83,6 +84,7 @@ class EndToEndApart:
             classes=classes,
             preprocess=LETTERBOX_114 if view.nodes_of("NonMaxSuppression") else STRETCH,
             outputs=tuple(item.name for item in found),
+            final=True,
             assumed=(*assumed, "boxes are x0 y0 x1 y1 in pixels of the network input"),
         )
 

@@ -69,6 +69,7 @@ class Evidence:
         outputs: The outputs that are used.
         assumed: What the graph does not say and was taken for granted.
         strides: Input pixels a cell, head by head; empty where the family has none.
+        final: Its boxes are final, each object once.
         details: What `Family.normalise` of the same family needs of what `Family.matches` found.
     """
 
@@ -79,6 +80,7 @@ class Evidence:
     outputs: tuple[str, ...]
     assumed: tuple[str, ...] = ()
     strides: tuple[int, ...] = ()
+    final: bool = False
     details: dict[str, object] = field(default_factory=dict)
 
 

@@ -69,6 +69,7 @@ class OnnxNms:
             preprocess=LETTERBOX_114,
             outputs=tuple(output.name for output in view.outputs),
             assumed=assumed,
+            final=not wishes.strip_nms,
             details={"strip": wishes.strip_nms},
         )
 
@@ -121,6 +122,7 @@ class EfficientNms:
             classes=scores[-1],
             preprocess=LETTERBOX_114,
             outputs=tuple(output.name for output in view.outputs),
+            final=not wishes.strip_nms,
             details={"strip": wishes.strip_nms},
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
     from edgeyolo.pipeline.run import RunReport
+    from edgeyolo.vision.nms import Suppression
 
 __all__ = ["register"]
 
@@ -38,6 +39,14 @@ def run(  # noqa: PLR0913 - one parameter an option
     iou: Annotated[
         float | None, typer.Option(help="Overlap of two boxes of one object, 0..1.", show_default="0.45")
     ] = None,
+    nms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="class, agnostic (across classes), soft or none.",
+            show_default="class; none where the model's boxes are final",
+        ),
+    ] = None,
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names or ids to report; all by default.")
     ] = None,
@@ -59,6 +68,7 @@ def run(  # noqa: PLR0913 - one parameter an option
             frames=frames,
             conf=conf,
             iou=iou,
+            nms=cast("Suppression | None", nms),  # Detector refuses a wrong word, and knows the right ones
             classes=None if classes is None else [name for name in classes.split(",") if name.strip()],
             progress=True,
             trust=trust,

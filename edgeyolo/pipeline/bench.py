@@ -22,6 +22,7 @@ from edgeyolo.frames import Frame, Result, Source
 from edgeyolo.pipeline.loop import FrameLoop, LoopReport, Model
 from edgeyolo.pipeline.run import open_model
 from edgeyolo.vision.draw import Painter
+from edgeyolo.vision.nms import Suppression
 
 __all__ = ["BenchReport", "bench"]
 
@@ -90,7 +91,12 @@ class BenchReport:
 
 
 def bench(
-    engine: Path | str, *, source: str = "test://", frames: int = 200, layers: bool = False
+    engine: Path | str,
+    *,
+    source: str = "test://",
+    frames: int = 200,
+    layers: bool = False,
+    nms: Suppression | None = None,
 ) -> BenchReport:
     """Measure an engine on a source; one that ends early is begun again.
 
@@ -99,6 +105,7 @@ def bench(
         source: URI of the source.
         frames: Frames to measure, after a warm-up.
         layers: Whether to measure each layer too (TensorRT).
+        nms: As for `Detector`.
 
     Raises:
         ConfigError: `frames` is below 1, or layers are asked of an engine that cannot tell.
@@ -109,7 +116,7 @@ def bench(
         raise ConfigError(f"--frames: 1 or more expected, {frames} found")
     with ExitStack() as stack:
         start = perf_counter()
-        model = open_model(engine)
+        model = open_model(engine, nms=nms)
         load_ms = (perf_counter() - start) * 1e3
         stack.callback(model.close)
         if layers and model.engine.info.backend != "tensorrt":

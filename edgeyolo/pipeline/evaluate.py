@@ -6,8 +6,10 @@ from pathlib import Path
 
 from edgeyolo.errors import ConfigError
 from edgeyolo.evaluate.coco import Report, evaluate
+from edgeyolo.pipeline.run import refuse_idle_iou
 from edgeyolo.pipeline.steps import Steps
 from edgeyolo.runtime.detector import Detector
+from edgeyolo.vision.nms import Suppression
 
 __all__ = ["CONF", "IOU", "evaluate_engine"]
 
@@ -18,7 +20,13 @@ IOU = 0.45
 
 
 def evaluate_engine(
-    engine: Path | str, images: Path | str, annotations: Path | str, *, limit: int | None = None
+    engine: Path | str,
+    images: Path | str,
+    annotations: Path | str,
+    *,
+    limit: int | None = None,
+    iou: float | None = None,
+    nms: Suppression | None = None,
 ) -> Report:
     """Measure an engine on pictures with ground truth; says how far it is on stderr.
 
@@ -27,17 +35,20 @@ def evaluate_engine(
         images: Folder of the pictures.
         annotations: COCO "instances" file.
         limit: Only the first pictures.
+        iou: As for `Detector`; None is `IOU`.
+        nms: As for `Detector`.
 
     Raises:
-        ConfigError: `limit` is below 1.
+        ConfigError: An option is out of its range.
         EngineError: The engine cannot be used, or is no detector.
         EvaluationError: The annotations do not fit the engine or the pictures.
         MissingDependencyError: faster-coco-eval is absent.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit: 1 or more expected, {limit} found")
+    refuse_idle_iou(nms, iou)
     steps = Steps(shown=True)
-    with Detector(engine, conf=CONF, iou=IOU, multi_label=True) as detector:
+    with Detector(engine, conf=CONF, iou=IOU if iou is None else iou, nms=nms, multi_label=True) as detector:
         steps.begin("evaluating")
         report = evaluate(detector, images, annotations, detector.names, limit=limit, on_image=steps)
         steps.end()

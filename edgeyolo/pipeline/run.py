@@ -29,8 +29,9 @@ from edgeyolo.show import (
 )
 from edgeyolo.vision.draw import Painter
 from edgeyolo.vision.images import is_image_path
+from edgeyolo.vision.nms import Suppression
 
-__all__ = ["RunConfig", "RunReport", "open_model", "run"]
+__all__ = ["RunConfig", "RunReport", "open_model", "refuse_idle_iou", "run"]
 
 _VIDEO_SUFFIX = ".mp4"
 
@@ -49,6 +50,7 @@ class RunConfig:
         frames: Take at most so many.
         conf: Least score of a detector's box, 0..1; 0.25 by default.
         iou: Overlap of two boxes of one object, 0..1; 0.45 by default.
+        nms: How boxes of one object are made one, as for `Detector`; None is its default.
         classes: Names or ids to report; all by default.
         progress: Whether to tell on stderr how far it is.
         trust: Run an engine whose hash is not its sidecar's.
@@ -62,6 +64,7 @@ class RunConfig:
     frames: int | None = None
     conf: float | None = None
     iou: float | None = None
+    nms: Suppression | None = None
     classes: Sequence[str] | None = None
     progress: bool = False
     trust: bool = False
@@ -100,7 +103,12 @@ def run(config: RunConfig) -> RunReport:
     stop = threading.Event()
     with ExitStack() as stack:
         model = open_model(
-            config.engine, conf=config.conf, iou=config.iou, classes=config.classes, trust=config.trust
+            config.engine,
+            conf=config.conf,
+            iou=config.iou,
+            nms=config.nms,
+            classes=config.classes,
+            trust=config.trust,
         )
         stack.callback(model.close)
         source = open_source(config.source)
@@ -124,6 +132,7 @@ def open_model(
     *,
     conf: float | None = None,
     iou: float | None = None,
+    nms: Suppression | None = None,
     classes: Sequence[str | int] | None = None,
     trust: bool = False,
 ) -> Model:
@@ -133,6 +142,7 @@ def open_model(
         engine: The engine file.
         conf: As for `Detector`; None is its default.
         iou: As for `Detector`; None is its default.
+        nms: As for `Detector`; None is its default.
         classes: Names or ids to report.
         trust: As for `open_engine`.
 
@@ -143,15 +153,30 @@ def open_model(
     opened = open_engine(engine, trust=trust)
     try:
         if opened.info.spec.task == "detect":
+            refuse_idle_iou(nms, iou)
             return Detector(
-                opened, conf=CONF if conf is None else conf, iou=IOU if iou is None else iou, classes=classes
+                opened,
+                conf=CONF if conf is None else conf,
+                iou=IOU if iou is None else iou,
+                nms=nms,
+                classes=classes,
             )
-        if conf is not None or iou is not None:
-            raise ConfigError(f"--conf and --iou are for detectors; {engine} is a classifier")
+        if (conf, iou, nms) != (None, None, None):
+            raise ConfigError(f"--conf, --iou and --nms are for detectors; {engine} is a classifier")
         return Classifier(opened, classes=classes)
     except BaseException:
         opened.close()
         raise
+
+
+def refuse_idle_iou(nms: Suppression | None, iou: float | None) -> None:
+    """Refuse an overlap where nothing is compared with it.
+
+    Raises:
+        ConfigError: Both were given.
+    """
+    if nms in ("none", "soft") and iou is not None:
+        raise ConfigError(f"--iou has no use with --nms {nms}", hint="leave --iou out, or --nms class")
 
 
 def _sinks(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from edgeyolo.detections import Detections
 from edgeyolo.errors import ConfigError
 from edgeyolo.runtime.engine import Engine
 from edgeyolo.runtime.predictor import Predictor
+from edgeyolo.vision.nms import Suppression
 from edgeyolo.vision.postprocess import detections_from_outputs
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class Detector(Predictor[Detections]):
         engine: Path of an engine file, or an open engine.
         conf: Least score (objectness times class) of a box, 0..1.
         iou: Boxes of one class that overlap more than this are one object, 0..1.
+        nms: ``class`` suppresses a class at a time, ``agnostic`` across classes, ``none`` not at all,
+            ``soft`` lowers scores (these two have no use for `iou`). None is ``none`` where the model's boxes
+            are final (`ModelSpec.final`), else ``class``.
         classes: Names or ids of the classes to report; all by default.
         multi_label: Whether a box may be reported once for every class above `conf`, as mean average
             precision is computed; otherwise once, for its best class.
@@ -53,15 +57,19 @@ class Detector(Predictor[Detections]):
         *,
         conf: float = CONF,
         iou: float = IOU,
+        nms: Suppression | None = None,
         classes: Sequence[str | int] | None = None,
         multi_label: bool = False,
     ) -> None:
         for name, value in (("conf", conf), ("iou", iou)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name}: 0..1 expected, {value} found")
+        if nms not in (None, *get_args(Suppression)):
+            raise ConfigError(f"nms: one of {', '.join(get_args(Suppression))} expected, {nms!r} found")
         super().__init__(engine, classes=classes)
         self.conf = conf
         self.iou = iou
+        self.nms: Suppression = nms or ("none" if self.engine.info.spec.final else "class")
         self.multi_label = multi_label
 
     def postprocess(
@@ -74,6 +82,7 @@ class Detector(Predictor[Detections]):
             geometry,
             conf=self.conf,
             iou=self.iou,
+            nms=self.nms,
             class_ids=self.class_ids,
             multi_label=self.multi_label,
         )

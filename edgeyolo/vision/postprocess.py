@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeyolo.detections import Detections
-from edgeyolo.vision.nms import best_first, nms
+from edgeyolo.vision.nms import Suppression, best_first, suppress
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,6 +31,7 @@ def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with
     *,
     conf: float,
     iou: float,
+    nms: Suppression = "class",
     class_ids: Collection[int] | None = None,
     max_detections: int = 300,
     multi_label: bool = False,
@@ -46,7 +47,8 @@ def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with
         letterbox: Where the picture lies in the network input.
         conf: A score must be greater than this.
         iou: Overlap above which the weaker box of one class goes.
-        class_ids: The wanted classes; None is all. The result is that of all classes without the others.
+        nms: In which way boxes are suppressed; ``soft`` and ``none`` have no use for `iou`.
+        class_ids: The wanted classes; None is all. A box of another class suppresses none of these.
         max_detections: At most so many, the best ones.
         multi_label: Every class of a box above `conf` counts, as in Darknet: what mean average precision is
             computed with. Otherwise a box has one class, its best: what a picture should show.
@@ -77,9 +79,9 @@ def detections_from_outputs(  # noqa: PLR0913 - options, keyword-only, each with
     xyxy = letterbox.to_image(xyxy_net)
     inside = np.isfinite(xyxy_net).all(axis=1) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
     xyxy_net, xyxy, classes, values = xyxy_net[inside], xyxy[inside], classes[inside], values[inside]
-    kept = nms(xyxy_net, values, classes, iou=iou, max_kept=max_detections)
+    kept, left = suppress(nms, xyxy_net, values, classes, iou=iou, least=conf, max_kept=max_detections)
     return Detections(
-        xyxy[kept], values[kept].astype(np.float32, copy=False), classes[kept].astype(np.int64, copy=False)
+        xyxy[kept], left.astype(np.float32, copy=False), classes[kept].astype(np.int64, copy=False)
     )
 
 

@@ -169,3 +169,22 @@ def test_errors_of_later_stages_name_the_users_file(folder: Path) -> None:
     onnx.save(model, folder / "odd.onnx")
     done = edgeyolo("build", folder / "odd.onnx", "-o", folder / "e.engine", "--backend", "onnxruntime")
     assert "/edgeyolo-" not in done.stderr
+
+
+def test_suppression_is_chosen_where_boxes_are_made(folder: Path) -> None:
+    engine, picture = folder / "m.engine", folder / "pictures" / "0.png"
+    ok("build", folder / "m.onnx", "-o", engine, "--backend", "onnxruntime")
+    counts = {}
+    for kind, overlap in (("class", "0.01"), ("agnostic", "0.01"), ("none", None), ("soft", None)):
+        words = () if overlap is None else ("--iou", overlap)
+        found = ok("run", engine, picture, "--jsonl", "-", "--nms", kind, *words)
+        counts[kind] = len(json.loads(found.stdout)["detections"])
+    assert counts["none"] > counts["class"] >= counts["agnostic"] > 0
+    for words, complaint in (
+        (("--nms", "best"), "nms: one of class, agnostic, none, soft expected, 'best' found"),
+        (("--nms", "soft", "--iou", "0.3"), "--iou has no use with --nms soft"),
+    ):
+        done = edgeyolo("run", engine, picture, *words)
+        assert done.returncode == 2
+        assert complaint in done.stderr
+    ok("bench", engine, "--frames", "2", "--nms", "agnostic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeyolo.vision.boxes import iou_matrix, overlaps
-from edgeyolo.vision.nms import best_first, nms
+from edgeyolo.vision.nms import best_first, nms, soft_nms, suppress
 
 
 def plain_iou(a: list, b: list) -> Fraction:
@@ -73,6 +74,51 @@ def test_heaps_of_several_blocks_agree_with_the_rule(count, spread) -> None:
     for limit in (0, 1, 5, 10_000):
         kept = nms(xyxy.astype(np.float32), scores, class_ids, iou=0.25, max_kept=limit)
         assert kept.tolist() == expected[:limit]
+
+
+def plain_soft_nms(xyxy: list, scores: list, class_ids: list, least: float) -> list[tuple[int, float]]:
+    left = dict(enumerate(scores))
+    taken = []
+    while left:
+        best = max(left, key=lambda i: (left[i], -i))
+        if left[best] <= least:
+            break
+        taken.append((best, left.pop(best)))
+        for i in left:
+            if class_ids[i] == class_ids[best]:
+                left[i] *= math.exp(-(float(plain_iou(xyxy[i], xyxy[best])) ** 2) / 0.5)
+    return taken
+
+
+@settings(deadline=None)
+@given(heaps(), st.sampled_from([0.0, 0.1, 0.3]), st.integers(0, 50))
+def test_soft_suppression_agrees_with_the_paper(heap, least, limit) -> None:
+    xyxy, scores, class_ids = heap
+    boxes = np.array(xyxy, np.float32).reshape(-1, 4)
+    arrays = (boxes, np.array(scores, np.float32), np.array(class_ids, int))
+    kept, left = soft_nms(*arrays, least=least, max_kept=limit)
+    expected = plain_soft_nms(xyxy, scores, class_ids, least)[:limit]
+    assert kept.tolist() == [place for place, _ in expected]
+    assert left.tolist() == pytest.approx([value for _, value in expected], rel=1e-12)
+
+
+@settings(deadline=None)
+@given(heaps(), st.sampled_from([0.25, 0.5]), st.integers(0, 50))
+def test_each_way_of_suppressing(heap, iou, limit) -> None:
+    xyxy, scores, class_ids = heap
+    boxes = np.array(xyxy, np.float32).reshape(-1, 4)
+    values = np.array(scores, np.float32)
+    expected = {
+        "class": plain_nms(xyxy, scores, class_ids, iou),
+        "agnostic": plain_nms(xyxy, scores, [0] * len(scores), iou),
+        "none": sorted(range(len(scores)), key=lambda i: (-scores[i], i)),
+    }
+    for kind, places in expected.items():
+        kept, left = suppress(
+            kind, boxes, values, np.array(class_ids, int), iou=iou, least=0.0, max_kept=limit
+        )
+        assert kept.tolist() == places[:limit]
+        assert left.tolist() == values[kept].tolist()
 
 
 def test_classes_stay_apart_where_coordinates_are_large() -> None:

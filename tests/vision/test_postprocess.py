@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeyolo.vision import nms
 from edgeyolo.vision.letterbox import Letterbox
 from edgeyolo.vision.postprocess import detections_from_outputs
 from tests.vision.test_nms import plain_nms
@@ -93,6 +94,47 @@ def test_a_flood_is_cut_to_the_best() -> None:
     assert found.scores.tolist() == sorted(scores.ravel().tolist(), reverse=True)[:7]
     few = detections_from_outputs(boxes, scores, WIDE, conf=0.0, iou=0.5, multi_label=True, max_candidates=5)
     assert few.scores.tolist() == sorted(scores.ravel().tolist(), reverse=True)[:5]
+
+
+@pytest.mark.parametrize("kind", ["class", "agnostic", "none", "soft"])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_flood_of_noise_compares_few_boxes(kind, multi_label, monkeypatch) -> None:
+    """25,200 boxes of 80 classes, all of them above the limit: what is compared has a bound of its own."""
+    rng = np.random.default_rng(4)
+    corner = rng.uniform([0, 91], [300, 250], (25_200, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(5, 90, (25_200, 2))], axis=1).astype(np.float32)
+    scores = rng.random((25_200, 80), np.float32)
+    pairs = 0
+
+    def counting(function):
+        def counted(a, b, *rest):
+            nonlocal pairs
+            pairs += len(a) * len(b)
+            return function(a, b, *rest)
+
+        return counted
+
+    monkeypatch.setattr(nms, "overlaps", counting(nms.overlaps))
+    monkeypatch.setattr(nms, "iou_matrix", counting(nms.iou_matrix))
+    found = detections_from_outputs(
+        boxes, scores, WIDE, conf=0.001, iou=0.45, nms=kind, multi_label=multi_label
+    )
+    assert 100 < len(found) <= 300
+    assert (np.diff(found.scores) <= 0).all()
+    assert pairs <= 4096 * (300 + 128)
+
+
+def test_another_class_suppresses_where_classes_do_not_count() -> None:
+    boxes = np.array([[50, 100, 90, 150], [51, 100, 91, 150], [200, 100, 240, 150]], np.float32)
+    scores = np.array([[0.9, 0], [0, 0.8], [0, 0.7]], np.float32)
+    found = {
+        kind: detections_from_outputs(boxes, scores, WIDE, **OPTIONS, nms=kind).class_ids.tolist()
+        for kind in ("class", "agnostic", "none", "soft")
+    }
+    assert found == {"class": [0, 1, 1], "agnostic": [0, 1], "none": [0, 1, 1], "soft": [0, 1, 1]}
+    # A box of a class that nobody wants suppresses none of the others.
+    wanted = detections_from_outputs(boxes, scores, WIDE, **OPTIONS, nms="agnostic", class_ids=[1])
+    assert wanted.class_ids.tolist() == [1, 1]
 
 
 def test_equal_scores_keep_the_order_of_the_outputs() -> None:
