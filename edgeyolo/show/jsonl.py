@@ -1,36 +1,43 @@
 """Results as JSON lines: the run contract, one line a frame.
 
-Owns the form of a line and that only whole lines are ever seen. The file is written in place, not under a
-temporary name: its readers follow it while it grows (``tail -f``), each line stands for itself, and a run
-that is interrupted or killed leaves every line it has finished.
+Owns that only whole lines are ever seen, and the files of a rotation. The file is written in place,
+not under a temporary name: its readers follow it while it grows (``tail -F``), each line stands for itself,
+and a run that is interrupted or killed leaves every line it has finished.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from edgeyolo.detections import Classification, Detections
 from edgeyolo.errors import OutputError
 from edgeyolo.frames import Result
+from edgeyolo.show.result_json import json_text, result_values
 
-__all__ = ["JsonLinesSink", "json_line"]
+__all__ = ["JsonLinesSink"]
 
-_TIME_DIGITS = 6  # microseconds
-_MS_DIGITS = 3
-_SCORE_DIGITS = 5
-_PIXEL_DIGITS = 2
+_log = logging.getLogger(__name__)
 
 
 class JsonLinesSink:
     """A `edgeyolo.frames.Sink` that writes one line a result.
 
+    Without rotation the file is emptied when it is opened. With it, a file that is there becomes
+    ``out.jsonl.1`` when the sink is opened, and so does the one being written before a line would make it
+    larger than `rotate_bytes`; those before move up by one, and the last is deleted.
+
     Args:
-        path: The file, which is emptied; ``-`` is stdout.
+        path: The file; ``-`` is stdout.
         names: Class names; the index is the class id.
+        with_camera: Whether a line says which camera it is of.
+        live: Cameras whose lines say how old the result is. Where there is one, a disk that is full loses
+            lines and says so once, and detection goes on; else it ends the run.
+        rotate_bytes: Most bytes of a file; None for one file without end.
+        keep: Earlier files to keep, 1 or more.
 
     Raises:
         OutputError: The file cannot be opened for writing.
@@ -38,16 +45,33 @@ class JsonLinesSink:
 
     wants_picture = False
 
-    def __init__(self, path: Path | str, names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        names: tuple[str, ...],
+        *,
+        with_camera: bool = False,
+        live: Collection[str] = (),
+        rotate_bytes: int | None = None,
+        keep: int = 5,
+    ) -> None:
         self._names = names
         self._path = str(path)
+        self._with_camera = with_camera
+        self._live = frozenset(live)
+        self._rotate_bytes = rotate_bytes
+        self._keep = keep
+        self._failing = False
+        self.dropped = 0
         self._file: BinaryIO | None
         if self._path == "-":
             self._file = sys.stdout.buffer
             return
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
+            if rotate_bytes is not None and Path(path).is_file() and Path(path).stat().st_size:
+                self._move_up()
+            self._file = _open_empty(self._path)
         except OSError as exc:
             raise _output_error(self._path, exc) from exc
 
@@ -59,18 +83,23 @@ class JsonLinesSink:
             BrokenPipeError: The reader of stdout went away.
         """
         assert self._file is not None, "write after close"
-        line = json_line(result, self._names).encode() + b"\n"
+        camera = result.frame.camera
+        values = result_values(
+            result, self._names, with_camera=self._with_camera, with_age=camera in self._live
+        )
+        line = json_text(values).encode() + b"\n"
         if self._path == "-":
             self._file.write(line)
             self._file.flush()
             return
-        whole = self._file.tell() if self._file.seekable() else None
         try:
-            _write_all(self._file, line)
+            self._append(line)
         except OSError as exc:
-            if whole is not None:
-                os.ftruncate(self._file.fileno(), whole)
-            raise _output_error(self._path, exc) from exc
+            self._failed(exc)
+        else:
+            if self._failing:
+                self._failing = False
+                _log.warning("%s: written again; %d lines are missing", self._path, self.dropped)
 
     def close(self) -> None:
         """Close the file; twice is harmless. Stdout stays open."""
@@ -78,48 +107,47 @@ class JsonLinesSink:
             self._file.close()
         self._file = None
 
+    def _append(self, line: bytes) -> None:
+        assert self._file is not None
+        whole = self._file.tell() if self._file.seekable() else None
+        if whole and self._rotate_bytes is not None and whole + len(line) > self._rotate_bytes:
+            self._rotate()
+            whole = 0
+        try:
+            _write_all(self._file, line)
+        except OSError:
+            if whole is not None:
+                os.ftruncate(self._file.fileno(), whole)
+                self._file.seek(whole)
+            raise
 
-def json_line(result: Result, names: tuple[str, ...]) -> str:
-    """Give a result as one line of JSON, without the line's end.
+    def _failed(self, exc: OSError) -> None:
+        """End the run, or say it once where live cameras must go on."""
+        error = _output_error(self._path, exc)
+        if not self._live:
+            raise error from exc
+        self.dropped += 1
+        if not self._failing:
+            self._failing = True
+            _log.warning("%s; detection goes on without it until there is room", error)
 
-    Args:
-        result: The result.
-        names: Class names; the index is the class id.
+    def _rotate(self) -> None:
+        assert self._file is not None
+        self._move_up()
+        rotated = self._file
+        self._file = _open_empty(self._path)
+        rotated.close()
 
-    Returns:
-        ``{"source", "frame", "time_s", "width", "height", "latency_ms", "detections": [{"class_id", "label",
-        "score", "box": [x0, y0, x1, y1]}]}`` with boxes in pixels of the frame, or ``"classification":
-        [{"class_id", "label", "score"}]``, best first. A frame that was a file of its own has ``"path"`` too.
-    """
-    frame = result.frame
-    height, width = frame.image_bgr.shape[:2]
-    line: dict[str, Any] = {
-        "source": frame.source,
-        "frame": frame.index,
-        "time_s": round(frame.time_s, _TIME_DIGITS),
-        "width": width,
-        "height": height,
-        "latency_ms": round(result.latency_ms, _MS_DIGITS),
-    }
-    if frame.path is not None:
-        line["path"] = frame.path
-    ranked = [
-        {"class_id": class_id, "label": names[class_id], "score": round(score, _SCORE_DIGITS)}
-        for class_id, score in zip(
-            result.output.class_ids.tolist(), result.output.scores.tolist(), strict=True
-        )
-    ]
-    if isinstance(result.output, Classification):
-        line["classification"] = ranked
-    else:
-        line["detections"] = [
-            {**entry, "box": box} for entry, box in zip(ranked, _boxes(result.output), strict=True)
-        ]
-    return json.dumps(line, ensure_ascii=False, allow_nan=False)
+    def _move_up(self) -> None:
+        """Make room for a new file by renames, so that no moment lacks a line that was there."""
+        names = [self._path, *(f"{self._path}.{number}" for number in range(1, self._keep + 1))]
+        for older, newer in zip(names[-1:0:-1], names[-2::-1], strict=True):
+            if Path(newer).exists():
+                Path(newer).replace(older)
 
 
-def _boxes(detections: Detections) -> list[list[float]]:
-    return [[round(value, _PIXEL_DIGITS) for value in box] for box in detections.xyxy.tolist()]
+def _open_empty(path: str) -> BinaryIO:
+    return open(path, "wb", buffering=0)
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

@@ -1,21 +1,17 @@
-"""Sinks: the run contract, whole files, full disks, changing sizes, no display."""
+"""Sinks: whole files, full disks, changing sizes, no display."""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeyolo.detections import Classification, Detections
+from edgeyolo.detections import Detections
 from edgeyolo.errors import ConfigError, MissingDependencyError, OutputError
-from edgeyolo.frames import Frame, Result
+from edgeyolo.frames import Result
 from edgeyolo.show import (
     ImageFileSink,
     ImageFolderSink,
@@ -25,84 +21,10 @@ from edgeyolo.show import (
     WindowSink,
 )
 from edgeyolo.show.video import video_codec
+from tests.full_disk import full_disk_after
+from tests.show.results import NAMES, result, two_boxes
 
 cv2 = pytest.importorskip("cv2")
-
-NAMES = ("car", "café")
-
-
-def result(
-    index: int = 0,
-    *,
-    wh: tuple[int, int] = (64, 48),
-    output: Detections | Classification | None = None,
-    path: str | None = None,
-    grey: int = 0,
-) -> Result:
-    image = np.full((wh[1], wh[0], 3), grey, np.uint8)
-    frame = Frame(
-        image_bgr=image, source="clip.mp4", index=index, time_s=index / 25, captured_at_s=0.0, path=path
-    )
-    return Result(
-        frame=frame,
-        output=Detections.empty() if output is None else output,
-        stage_ms={"preprocess": 1.0, "infer": 2.5, "postprocess": 0.25},
-        picture_bgr=image,
-    )
-
-
-def two_boxes() -> Detections:
-    return Detections(
-        np.array([[1, 2.5, 30.123, 40], [0, 0, 5, 5]], np.float32),
-        np.array([0.9, 0.3], np.float32),
-        np.array([1, 0]),
-    )
-
-
-@contextmanager
-def full_disk_after(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size` bytes: what a full disk looks like to a program."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-
-
-def test_json_lines_keep_the_run_contract(tmp_path: Path) -> None:
-    sink = JsonLinesSink(tmp_path / "new" / "out.jsonl", NAMES)
-    sink.write(result(3, output=two_boxes()))
-    first = json.loads((tmp_path / "new" / "out.jsonl").read_text())  # flushed before the next
-    sink.write(result(4))
-    sink.close()
-    sink.close()
-    assert first == {
-        "source": "clip.mp4",
-        "frame": 3,
-        "time_s": 0.12,
-        "width": 64,
-        "height": 48,
-        "latency_ms": 3.75,
-        "detections": [
-            {"class_id": 1, "label": "café", "score": 0.9, "box": [1.0, 2.5, 30.12, 40.0]},
-            {"class_id": 0, "label": "car", "score": 0.3, "box": [0.0, 0.0, 5.0, 5.0]},
-        ],
-    }
-    lines = (tmp_path / "new" / "out.jsonl").read_text().splitlines()
-    assert [json.loads(line)["detections"] for line in lines[1:]] == [[]]
-
-
-def test_json_line_of_a_classifier(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    sink = JsonLinesSink("-", NAMES)
-    sink.write(result(output=Classification(np.array([0.75], np.float32), np.array([1])), path="a/b.jpg"))
-    line = json.loads(capfdbinary.readouterr().out)  # flushed
-    sink.close()
-    assert line["classification"] == [{"class_id": 1, "label": "café", "score": 0.75}]
-    assert line["path"] == "a/b.jpg"
-    assert "detections" not in line
 
 
 def test_json_lines_on_a_full_disk_end_with_a_whole_line(tmp_path: Path) -> None:
