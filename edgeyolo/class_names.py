@@ -1,17 +1,19 @@
 """Class names: from a file, or what a detector of that many classes was most likely trained on.
 
-Owns the two lists that nearly every published detector uses, and says which was taken. Refuses to
-guess in silence: the caller prints `ClassNames.origin`.
+Owns the two lists that nearly every published detector uses, says which was taken, and finds the classes that
+a user names. Refuses to guess in silence: the caller prints `ClassNames.origin`.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from edgeyolo.errors import ConfigError
 
-__all__ = ["COCO", "VOC", "ClassNames", "names_for", "read_names"]
+__all__ = ["COCO", "VOC", "ClassNames", "class_ids_from_names", "names_for", "read_names"]
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -96,3 +98,46 @@ def read_names(path: Path) -> tuple[str, ...]:
     if not names or "\0" in text:
         raise ConfigError(f"{path}: a text file of class names expected, one a line; no name found")
     return names
+
+
+def class_ids_from_names(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[int, ...]:
+    """Turn class names or ids, as a user gives them, into ids.
+
+    Args:
+        names: The engine's class names; the index is the id.
+        wanted: Names (letter case counts only where two names differ by nothing else) or ids, as
+            numbers or as text.
+
+    Raises:
+        ConfigError: One of them is not a class of this engine; a near name is proposed.
+
+    Examples:
+        >>> class_ids_from_names(["person", "car"], ["Car", "0"])
+        (1, 0)
+        >>> class_ids_from_names(["person", "car"], ["cat"])
+        Traceback (most recent call last):
+        ...
+        edgeyolo.errors.ConfigError: classes: 'cat' is not one of the engine's 2 classes
+    """
+    if not wanted:
+        raise ConfigError("classes: at least one name or id expected, none found")
+    return tuple(_class_id(names, item) for item in wanted)
+
+
+def _class_id(names: Sequence[str], item: str | int) -> int:
+    text = str(item).strip()
+    if text in names:
+        return list(names).index(text)
+    folded = [name.casefold() for name in names]
+    if folded.count(text.casefold()) == 1:
+        return folded.index(text.casefold())
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    near = difflib.get_close_matches(text.casefold(), folded, n=3)
+    known = [names[folded.index(name)] for name in near] or list(names[:8])
+    more = ", ..." if not near and len(names) > len(known) else ""
+    start = "did you mean" if near else "it knows"
+    raise ConfigError(
+        f"classes: {text!r} is not one of the engine's {len(names)} classes",
+        hint=f"{start} {', '.join(known)}{more}; ids are 0..{len(names) - 1}",
+    )

@@ -1,22 +1,19 @@
 """Recipes: one TOML file that says how a model becomes an engine on a board, from its weights on.
 
-Owns the sections, their reading, and the refusal of what they do not know: a key that is misspelt is an error
-that names the near one. Refuses to carry a recipe out (`edgeyolo.pipeline.make`).
+Owns the sections and what goes together in them; the strict reading is `edgeyolo.sections`. Refuses to carry
+a recipe out (`edgeyolo.pipeline.make`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from edgeyolo.boards import board_named, require_dla, require_precision
 from edgeyolo.errors import ConfigError
 from edgeyolo.files import sha256_of
-from edgeyolo.optional import require
+from edgeyolo.sections import read_toml, refuse_unknown, section
 from edgeyolo.spec import Precision
 
 __all__ = [
@@ -28,8 +25,6 @@ __all__ = [
     "RunSection",
     "read_recipe",
 ]
-
-Section = TypeVar("Section")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,15 +207,15 @@ def read_recipe(path: Path | str) -> Recipe:
         MissingDependencyError: Python 3.10 without the package tomli.
     """
     path = Path(path)
-    data = _toml(path)
-    _known(data, _SECTIONS, where=f"{path}: section")
+    data = read_toml(path, why="to read a recipe", hint="ls engines/*/*.toml")
+    refuse_unknown(data, _SECTIONS, where=f"{path}: section")
     if "model" not in data:
         raise ConfigError(
             f"{path}: a section [model] expected, none found", hint="engines/README.md shows one"
         )
     try:
         sections: dict[str, Any] = {
-            name: _section(_SECTIONS[name], name, value) for name, value in data.items()
+            name: section(_SECTIONS[name], f"[{name}]", value) for name, value in data.items()
         }
         recipe = Recipe(path=path, sha256=sha256_of(path), **sections)
     except ConfigError as exc:
@@ -228,65 +223,3 @@ def read_recipe(path: Path | str) -> Recipe:
     if recipe.build.precision == "int8" and recipe.calibrate is None and recipe.model.onnx is None:
         raise ConfigError(f"{path}: precision int8 needs a section [calibrate] with images")
     return recipe
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        toml = require("tomllib", why="to read a recipe")
-    except ImportError:  # Python 3.10
-        toml = require("tomli", why="to read a recipe")
-    try:
-        data: dict[str, Any] = toml.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(
-            f"{path}: cannot be read: {exc.strerror or exc}", hint="ls engines/*/*.toml"
-        ) from exc
-    except ValueError as exc:  # TOMLDecodeError and UnicodeDecodeError
-        raise ConfigError(f"{path}: TOML expected: {exc}") from exc
-    return data
-
-
-def _section(kind: type[Section], name: str, value: Any) -> Section:
-    if not isinstance(value, dict):
-        raise ConfigError(f"[{name}]: a section expected, {value!r} found")
-    hints = get_type_hints(kind)
-    _known(value, hints, where=f"[{name}] key")
-    for key, item in value.items():
-        _check_type(f"[{name}] {key}", item, hints[key])
-    required = {
-        f.name for f in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }  # fmt: skip
-    if missing := sorted(required - value.keys()):
-        raise ConfigError(f"[{name}]: key {missing[0]!r} expected, none found")
-    return kind(**value)
-
-
-def _known(found: dict[str, Any], known: dict[str, Any], *, where: str) -> None:
-    for key in found:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise ConfigError(
-                f"{where} {key!r} is not known" + (f"; {near[0]!r} is" if near else ""),
-                hint=f"one of {', '.join(known)}",
-            )
-
-
-def _check_type(where: str, value: Any, hint: Any) -> None:
-    """Check a TOML value against a field's type: plain types, literals, and either of them or nothing."""
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for choice in choices:
-        if get_origin(choice) is Literal:
-            if value in get_args(choice):
-                return
-        elif type(value) is choice or (choice is float and type(value) is int):
-            return
-    words = []
-    for choice in choices:
-        if get_origin(choice) is Literal:
-            words += [repr(item) for item in get_args(choice)]
-        elif choice is not type(None):
-            words.append({"str": "text", "int": "a whole number", "bool": "true or false"}.get(
-                choice.__name__, "a number"
-            ))  # fmt: skip
-    raise ConfigError(f"{where}: {' or '.join(words)} expected, {value!r} found")

@@ -24,8 +24,8 @@ class Detections:
         xyxy: Shape ``(N, 4)``, float32, pixels of the picture, ``x0 y0 x1 y1``, clipped to it.
         scores: Shape ``(N,)``, float32, 0..1 (objectness times class).
         class_ids: Shape ``(N,)``, int64.
-        track_ids: Shape ``(N,)``, int64: the number of each object, the same from frame to frame; None where
-            objects are not followed.
+        track_ids: Shape ``(N,)``, int64: the number of each object, from 1, the same from frame to frame; 0
+            for a box that is not sure to be an object yet; None where objects are not followed.
 
     Examples:
         >>> len(Detections.empty())

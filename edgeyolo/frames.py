@@ -51,8 +51,8 @@ class Event:
     """Something that a followed object did at a zone or a line.
 
     Args:
-        kind: ``enter`` and ``leave`` a zone, ``dwell`` in it for longer than asked, ``cross`` a line.
-        where: The zone's or line's name.
+        kind: ``enter`` and ``leave`` a zone, ``dwell`` in it for as long as asked, ``cross`` a line.
+        where: The zone's or line's name (`edgeyolo.rules`).
         camera: As `Frame.camera`.
         frame: As `Frame.index`.
         time_s: As `Frame.time_s`.
@@ -60,10 +60,13 @@ class Event:
         track_id: The object's number; one object keeps it while it is followed.
         class_id: Its class.
         label: Its class's name.
-        box: ``x0, y0, x1, y1``, pixels of the frame.
-        direction: Of a ``cross``: ``"a-b"`` or ``"b-a"``, sides as the line defines them.
+        score: Of the box, 0..1.
+        box: ``x0, y0, x1, y1``, pixels of the frame; where it was last seen.
+        direction: Of a ``cross``: the line's word for it, ``in`` or ``out`` unless the user has others.
         seconds: Of a ``dwell`` or ``leave``: how long it has been in the zone.
-        counts: The zone's or line's counters after this event, such as ``{"inside": 2}``.
+        lost: Of a ``leave``: it was not seen to go out, it was no longer seen at all.
+        counts: The zone's or line's counters after this event: ``{"inside": 2, "entered": 5, "left": 3}``, or
+            the two words of a line, ``{"in": 4, "out": 3}``.
     """
 
     kind: Literal["enter", "leave", "dwell", "cross"]
@@ -75,9 +78,11 @@ class Event:
     track_id: int
     class_id: int
     label: str
+    score: float
     box: tuple[float, float, float, float]
     direction: str | None = None
     seconds: float | None = None
+    lost: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
 
 

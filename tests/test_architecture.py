@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {
     "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "jetson",
-    "live", "machine", "optional", "qdq", "scales", "sidecar", "spec", "vision",
+    "live", "machine", "optional", "qdq", "rules", "scales", "sections", "sidecar", "spec", "vision",
 }  # fmt: skip
 STAGES = {
     "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "events", "fetch", "graph", "runtime",

@@ -1,19 +1,19 @@
 """From a picture to a result through an engine, in three steps that may run in three threads.
 
-Owns the steps' order, the check that an engine is of the wanted task, and class names given by the user.
-Refuses to know what outputs mean: `Detector` and `Classifier` do.
+Owns the steps' order and the check that an engine is of the wanted task. Refuses to know what outputs
+mean: `Detector` and `Classifier` do.
 """
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from edgeyolo.errors import ConfigError, EngineError
+from edgeyolo.class_names import class_ids_from_names
+from edgeyolo.errors import EngineError
 from edgeyolo.runtime.engine import Engine, open_engine
 from edgeyolo.spec import Outputs, Task
 from edgeyolo.vision.preprocess import Preprocessor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edgeyolo.vision.letterbox import Letterbox
 
-__all__ = ["Predictor", "class_ids_from_names"]
+__all__ = ["Predictor"]
 
 OutputT = TypeVar("OutputT", covariant=True)
 
@@ -120,46 +120,3 @@ class Predictor(ABC, Generic[OutputT]):
                 f"an engine with {self.outputs} outputs expected, one with {spec.outputs} outputs found",
                 hint=f"edgeyolo convert ... --outputs {self.outputs}, then build again",
             )
-
-
-def class_ids_from_names(names: Sequence[str], wanted: Sequence[str | int]) -> tuple[int, ...]:
-    """Turn class names or ids, as a user gives them, into ids.
-
-    Args:
-        names: The engine's class names; the index is the id.
-        wanted: Names (letter case counts only where two names differ by nothing else) or ids, as
-            numbers or as text.
-
-    Raises:
-        ConfigError: One of them is not a class of this engine; a near name is proposed.
-
-    Examples:
-        >>> class_ids_from_names(["person", "car"], ["Car", "0"])
-        (1, 0)
-        >>> class_ids_from_names(["person", "car"], ["cat"])
-        Traceback (most recent call last):
-        ...
-        edgeyolo.errors.ConfigError: classes: 'cat' is not one of the engine's 2 classes
-    """
-    if not wanted:
-        raise ConfigError("classes: at least one name or id expected, none found")
-    return tuple(_class_id(names, item) for item in wanted)
-
-
-def _class_id(names: Sequence[str], item: str | int) -> int:
-    text = str(item).strip()
-    if text in names:
-        return list(names).index(text)
-    folded = [name.casefold() for name in names]
-    if folded.count(text.casefold()) == 1:
-        return folded.index(text.casefold())
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
-    near = difflib.get_close_matches(text.casefold(), folded, n=3)
-    known = [names[folded.index(name)] for name in near] or list(names[:8])
-    more = ", ..." if not near and len(names) > len(known) else ""
-    start = "did you mean" if near else "it knows"
-    raise ConfigError(
-        f"classes: {text!r} is not one of the engine's {len(names)} classes",
-        hint=f"{start} {', '.join(known)}{more}; ids are 0..{len(names) - 1}",
-    )

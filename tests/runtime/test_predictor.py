@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from edgeyolo.build import build
+from edgeyolo.class_names import class_ids_from_names
 from edgeyolo.errors import ConfigError, EngineError
 from edgeyolo.runtime import Classifier, Detector
-from edgeyolo.runtime.predictor import class_ids_from_names
 from edgeyolo.spec import Head
 from tests import tiny_models
 
