@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeyolo.boards import require_dla
-from edgeyolo.build.trt_network import Network
+from edgeyolo.build.trt_network import Network, layers_of_nodes
 from edgeyolo.build.trt_options import TensorRTOptions
 from edgeyolo.errors import BuildError, ConfigError, PrecisionError
 from edgeyolo.jetson import Memory
@@ -93,12 +93,11 @@ def _set_precision_flags(
     _set_flag(trt, config, "FP16", "--precision fp16")
     if precision == "int8":
         _set_flag(trt, config, "INT8", "--precision int8")
-    kept = 0
-    for index in range(network.network.num_layers):
-        layer = network.network.get_layer(index)
-        if layer.name in options.decode:
-            layer.precision = trt.DataType.FLOAT
-            kept += 1
+    kept = list(layers_of_nodes(network.network, options.decode))
+    for layer in kept:
+        layer.precision = trt.DataType.FLOAT
+        for output in range(layer.num_outputs):  # else what it computed in FP32 may be stored as FP16
+            layer.set_output_type(output, trt.DataType.FLOAT)
     if kept:
         _set_flag(trt, config, "OBEY_PRECISION_CONSTRAINTS", "FP32 for the decode")
 

@@ -6,7 +6,8 @@ Owns parsing and the names of types. Knows both modules with this interface, ``t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,17 @@ from edgeyolo.spec import TensorSpec
 if TYPE_CHECKING:
     import tensorrt
 
-__all__ = ["Network", "parse_network", "parser_messages", "tensor_spec"]
+__all__ = ["Network", "layers_of_nodes", "parse_network", "parser_messages", "tensor_spec"]
 
 # Own table: trt.nptype() fails with NumPy 1.24 and newer up to TensorRT 8.5.2, which uses np.bool.
 _DTYPES = {
     "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "UINT8": "uint8",
     "INT32": "int32", "INT64": "int64", "BOOL": "bool", "FP8": "float8",
 }  # fmt: skip
+
+
+# "[ONNX Layer: name | property | ...]". Source: onnx-tensorrt, importerUtils.cpp, from 8.6 on.
+_NODE = re.compile(r"\[ONNX Layer: (.*?)(?: \| .*)?\]")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,26 @@ def parse_network(
             hint=f"edgeyolo check {path}   (what each board takes, and what to do about it)",
         )
     return Network(network, builder, parser, strongly_typed)
+
+
+def layers_of_nodes(
+    network: tensorrt.INetworkDefinition, nodes: Collection[str]
+) -> Iterator[tensorrt.ILayer]:
+    """Give the layers that the parser made of some nodes.
+
+    A layer has the node's name. Where a node becomes several (a Split is a slice an output) the others have
+    made-up names, and it is their metadata that names the node. The constants and the arithmetic of shapes
+    that the parser adds belong to no node.
+
+    Args:
+        network: TensorRT's.
+        nodes: Names of nodes of the ONNX file.
+    """
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        found = _NODE.fullmatch(layer.metadata)
+        if (found[1] if found else layer.name) in nodes:
+            yield layer
 
 
 def parser_messages(parser: tensorrt.OnnxParser, nodes: Sequence[str] = ()) -> tuple[str, ...]:

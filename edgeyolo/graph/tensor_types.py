@@ -1,4 +1,4 @@
-"""The element type of every tensor of a model, inferred without copying its weights.
+"""The element type and shape of every tensor of a model, inferred without copying its weights.
 
 Owns that inference: on YOLOv3 onnx's own, given the whole model, copies a quarter of a gigabyte twice.
 """
@@ -13,7 +13,7 @@ from edgeyolo.optional import require
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["shell_of", "tensor_types"]
+__all__ = ["shell_of", "tensor_shapes", "tensor_types"]
 
 _SMALL_BYTES = 4096  # shapes and axes, which the inference must see
 
@@ -24,6 +24,25 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, int]:
     Raises:
         GraphError: onnx cannot infer the types.
     """
+    found = {value.name: value.type.tensor_type.elem_type for value in _inferred(model)}
+    return found | {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+
+
+def tensor_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Give the shape of every tensor that has one, 0 for a size that is not known.
+
+    Raises:
+        GraphError: onnx cannot infer the shapes.
+    """
+    tensors = {value.name: value.type.tensor_type for value in _inferred(model)}
+    return {
+        name: tuple(dim.dim_value for dim in tensor.shape.dim)
+        for name, tensor in tensors.items()
+        if tensor.HasField("shape")
+    }
+
+
+def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     onnx = require("onnx", why="to infer a model's types")
     light = shell_of(model)
     light.graph.node.extend(model.graph.node)
@@ -38,9 +57,7 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, int]:
         graph = onnx.shape_inference.infer_shapes(light).graph
     except Exception as exc:  # onnx raises its own InferenceError
         raise GraphError(f"the types of this graph cannot be inferred: {exc}") from exc
-    groups = (graph.input, graph.output, graph.value_info)
-    found = {value.name: value.type.tensor_type.elem_type for group in groups for value in group}
-    return found | {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    return [*graph.input, *graph.output, *graph.value_info]
 
 
 def shell_of(model: onnx.ModelProto) -> onnx.ModelProto:

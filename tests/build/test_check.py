@@ -12,7 +12,10 @@ import pytest
 from edgeyolo.boards import BOARDS, board_named
 from edgeyolo.build.board_rules import findings_for
 from edgeyolo.build.check import check
+from edgeyolo.build.trt_log import BuildLog
+from edgeyolo.build.trt_network import layers_of_nodes, parse_network
 from edgeyolo.errors import ConfigError, GraphError
+from edgeyolo.graph.half_plan import half_plan
 from tests import tiny_models
 from tests.command import edgeyolo
 from tests.small_nets import HEADS, converted
@@ -170,3 +173,23 @@ def test_files_and_boards_that_are_none(tmp_path: Path) -> None:
         check(tmp_path / "absent.onnx")
     with pytest.raises(ConfigError, match="orin-nano"):
         board_named("orin-nan0")
+
+
+@compiler
+@pytest.mark.parametrize("head", ["yolo", "region", "gaussian"])
+def test_the_layers_of_the_decode_are_found_by_their_nodes(head: str, tmp_path: Path) -> None:
+    import tensorrt_rtx as trt
+
+    path = converted(tmp_path, head)
+    decode = half_plan(onnx.load(path)).decode
+    network = parse_network(trt, path, BuildLog(), strongly_typed=True).network
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    last_conv = max(i for i, layer in enumerate(layers) if layer.type == trt.LayerType.CONVOLUTION)
+    floats = [
+        layer.name
+        for layer in layers[last_conv + 1 :]
+        if layer.get_output(0).dtype == trt.float32 and layer.metadata  # what the parser adds has none
+    ]
+    found = [layer.name for layer in layers_of_nodes(network, decode)]
+    assert found == floats
+    assert len(found) > len(decode)  # a Split is several layers

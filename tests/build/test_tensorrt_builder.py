@@ -151,8 +151,18 @@ def test_the_decode_stays_fp32_where_precision_is_a_flag(
     network = tensorrt.INetworkDefinition
     original = network.get_layer
     network.get_layer = lambda self, index: asked.append(original(self, index)) or asked[-1]
-    make(model, "fp16", decode=decode)
-    assert {layer.name for layer in asked if layer.precision_is_set} == decode
+    info = make(model, "fp16", decode=decode)
+    held = [layer for layer in asked if layer.precision_is_set]
+    assert {layer.metadata for layer in held} == {f"[ONNX Layer: {name}]" for name in decode}
+    assert len(held) > len(decode)  # a Split is several layers, and only the first has its name
+    for layer in held:
+        assert layer.precision == tensorrt.DataType.FLOAT
+        types = [layer.get_output_type(index) for index in range(layer.num_outputs)]
+        assert types == [tensorrt.DataType.FLOAT] * layer.num_outputs
+        assert all(map(layer.output_type_is_set, range(layer.num_outputs)))
+    told = info.extra["precision_by_layer"]
+    assert {told[layer.name] for layer in held} == {"fp32"}
+    assert set(told.values()) == {"fp16", "fp32"}
 
 
 def cache(number: int) -> bytes:

@@ -8,9 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeyolo.build import Batches, TensorRTOptions, tensorrt_builder
+from edgeyolo.build.trt_log import BuildLog
+from edgeyolo.build.trt_network import parse_network
 from edgeyolo.errors import ConfigError, PrecisionError, StaleScalesError
 from edgeyolo.files import sha256_of
 from edgeyolo.gpu import Gpu
@@ -26,7 +29,7 @@ from tests.sim.tensorrt.fixtures import tensorrt
 from tests.small_nets import converted
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+ort = pytest.importorskip("onnxruntime")
 __all__ = ["tensorrt"]
 
 ORIN = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6))
@@ -137,11 +140,17 @@ def folder_for(tmp_path: Path, version: str, **options: Any) -> tuple[Path, list
     return tmp_path / "board", made.command.split()
 
 
-# What each release's trtexec knows: 8.2 has no pools, 8.6 renamed --buildOnly, 11 has no precision flags.
+# What each release's trtexec knows: 8.2 has no pools and no layers, 8.6 renamed --buildOnly, 11 has no
+# precision flags. Source: see `edgeyolo.pipeline.trtexec_command`.
 @pytest.mark.parametrize(
     ("version", "present", "absent"),
     [
         ("8.2", {"--fp16", "--workspace=512", "--buildOnly"}, {"--stronglyTyped", "--skipInference"}),
+        (
+            "8.4",
+            {"--fp16", "--memPoolSize=workspace:512", "--precisionConstraints=obey"},
+            {"--workspace=512"},
+        ),
         ("8.5", {"--fp16", "--memPoolSize=workspace:512", "--buildOnly"}, {"--workspace=512"}),
         ("8.6", {"--fp16", "--memPoolSize=workspace:512", "--skipInference"}, {"--buildOnly"}),
         ("10.3", {"--fp16", "--precisionConstraints=obey"}, {"--stronglyTyped"}),
@@ -163,6 +172,72 @@ def test_the_command_line_of_each_release(
     assert os.access(folder / "build.sh", os.X_OK)
     types = {tensor.data_type for tensor in onnx.load(folder / "model.onnx").graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in types) == (version in ("10.13", "11.4"))
+
+
+def named_layers(words: list[str], option: str) -> set[str]:
+    (found,) = [word.partition("=")[2] for word in words if word.startswith(option)]
+    pairs = [pair.split(":") for pair in found.split(",")]
+    assert {kind for _, kind in pairs} == {"fp32"}
+    return {name for name, _ in pairs}
+
+
+@pytest.mark.parametrize("head", ["yolo", "region"])
+@pytest.mark.parametrize("version", ["8.4", "8.6", "10.3"])
+def test_trtexec_holds_every_layer_of_the_decode_by_its_name(version: str, head: str, tmp_path: Path) -> None:
+    model = onnx.load(converted(tmp_path, head))
+    folder, words = folder_for(tmp_path, version, precision="fp16")
+    names = named_layers(words, "--layerPrecisions=")
+    assert names == named_layers(words, "--layerOutputTypes=")
+    written = onnx.load(folder / "model.onnx")
+    assert names <= {node.name for node in written.graph.node}
+    assert any(node.op_type == "Split" for node in model.graph.node)  # of which TensorRT invents names
+    assert not any(node.op_type == "Split" for node in written.graph.node)
+    onnx.checker.check_model(written, full_check=True)
+    assert np.array_equal(outputs_of(model), outputs_of(written))
+
+
+@pytest.mark.needs("tensorrt-rtx")
+def test_the_names_that_trtexec_is_given_are_those_of_the_parser(tmp_path: Path) -> None:
+    import tensorrt_rtx as trt
+
+    converted(tmp_path, "yolo")
+    folder, words = folder_for(tmp_path, "8.5", precision="fp16")
+    network = parse_network(trt, folder / "model.onnx", BuildLog(), strongly_typed=True).network
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    last_conv = max(i for i, layer in enumerate(layers) if layer.type == trt.LayerType.CONVOLUTION)
+    floats = {
+        layer.name
+        for layer in layers[last_conv + 1 :]
+        if layer.get_output(0).dtype == trt.float32 and layer.metadata
+    }
+    assert named_layers(words, "--layerPrecisions=") == floats
+
+
+def outputs_of(model: Any) -> Any:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
+    return np.concatenate([array.ravel() for array in session.run(None, {"images": image})])
+
+
+@pytest.mark.parametrize(
+    ("version", "precision", "said"),
+    [
+        ("8.2", "fp16", ["cannot hold single layers"]),
+        ("8.2", "int8", ["cannot hold single layers", "no fast INT8 on Jetson Nano"]),
+        ("8.2", "fp32", []),
+        ("8.5", "int8", []),
+    ],
+)
+def test_what_the_board_will_not_do_is_said(
+    version: str, precision: Any, said: list[str], tmp_path: Path
+) -> None:
+    model = converted(tmp_path, "yolo")
+    scales = calibrated(model, tmp_path / "s") if precision == "int8" else None
+    config = BuildConfig(model=model, output=tmp_path / "b", precision=precision, calibration=scales)
+    lines: list[str] = []
+    write_trtexec_folder(config, version, report=lines.append)
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,9 @@ def _layers(network: Any, config: Any, scales: dict[str, float]) -> list[dict[st
         inputs = [name for name in node.input if name and name not in graph.constants]
         explicit = [made[name].op_type == "DequantizeLinear" for name in node.input[:2] if name in made]
         fused = node.op_type in _WEIGHTED and explicit == [True, True]
-        if fused or (node.op_type in _INT8_BY_SCALES and any(name in scales for name in inputs)):
+        if layer._precision is not None and config._has("OBEY_PRECISION_CONSTRAINTS"):
+            precision = layer._precision.name
+        elif fused or (node.op_type in _INT8_BY_SCALES and any(name in scales for name in inputs)):
             precision = "INT8"
         elif TensorProto.FLOAT16 in map(graph.types.get, node.output) or config._has("FP16"):
             precision = "HALF"
@@ -180,7 +182,7 @@ def _layers(network: Any, config: Any, scales: dict[str, float]) -> list[dict[st
         on_dla = device == "DLA" and node.op_type in DLA_OPERATORS
         layers.append({
             "name": layer.name, "operator": node.op_type, "precision": precision,
-            "device": "DLA" if on_dla else "GPU", "inputs": inputs, "outputs": list(node.output),
+            "device": "DLA" if on_dla else "GPU", "inputs": inputs, "outputs": layer._outputs(),
         })  # fmt: skip
     return layers
 

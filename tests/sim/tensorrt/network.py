@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 from onnx import TensorProto
 
 from tests.sim.tensorrt.onnx_graph import Graph, Rules, layer_type
@@ -84,18 +85,21 @@ class Tensor:
 
 
 class Layer:
-    """`ILayer`: one a node, without the constants TensorRT makes of weights."""
+    """`ILayer`: one a node, of a Split one an output; without the constants TensorRT makes of weights."""
 
     _simulation: Any
     _network: Any
     _index: int
+    _part: int  # which layer of its node
 
     def _made(self) -> None:
         self._precision: Any = None
+        self._output_types: dict[int, Any] = {}
 
     @property
     def name(self) -> str:
-        return str(self._network._graph.name_of(self._index))
+        own = self._node_name()
+        return f"{own}_{2 * self._part - 1}" if self._part else own  # as onnx-tensorrt makes names unique
 
     @property
     def type(self) -> Any:
@@ -104,7 +108,7 @@ class Layer:
 
     @property
     def metadata(self) -> str:
-        return f"[ONNX Layer: {self.name}]"
+        return f"[ONNX Layer: {self._node_name()}]"
 
     @property
     def num_inputs(self) -> int:
@@ -112,7 +116,11 @@ class Layer:
 
     @property
     def num_outputs(self) -> int:
-        return len(self._node().output)
+        return len(self._outputs())
+
+    def get_output(self, index: int) -> Any:
+        names = self._outputs()
+        return self._network._named(names[index]) if 0 <= index < len(names) else None
 
     @property
     def precision(self) -> Any:
@@ -128,6 +136,25 @@ class Layer:
 
     def reset_precision(self) -> None:
         self._precision = None
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        self._output_types[index] = dtype
+
+    def get_output_type(self, index: int) -> Any:
+        return self._output_types.get(index) or self.get_output(index).dtype
+
+    def output_type_is_set(self, index: int) -> bool:
+        return index in self._output_types
+
+    def reset_output_type(self, index: int) -> None:
+        self._output_types.pop(index, None)
+
+    def _node_name(self) -> str:
+        return str(self._network._graph.name_of(self._index))
+
+    def _outputs(self) -> list[str]:
+        names = list(self._node().output)
+        return names[self._part : self._part + 1] if self._node().op_type == "Split" else names
 
     def _node(self) -> Any:
         return self._network._graph.model.graph.node[self._index]
@@ -166,8 +193,9 @@ class Network:
     def _fill(self, graph: Graph) -> None:
         self._graph = graph
         self._layers = [
-            self._simulation.new("ILayer", network=self, index=index)
+            self._simulation.new("ILayer", network=self, index=index, part=part)
             for index, node in enumerate(graph.model.graph.node)
+            for part in range(len(node.output) if node.op_type == "Split" else 1)
         ]
         self._name = graph.model.graph.name
 
@@ -223,6 +251,12 @@ class Network:
         if not -len(self._layers) <= index < len(self._layers):
             raise IndexError("Out of bounds")
         return self._layers[index]
+
+    def _named(self, name: str) -> Any:
+        assert self._graph is not None
+        value = onnx.ValueInfoProto(name=name)
+        value.type.tensor_type.elem_type = self._graph.types.get(name, TensorProto.FLOAT)
+        return self._simulation.new("ITensor", value=value, network=self)
 
     def _tensor(self, values: list[Any], index: int) -> Any:
         if not 0 <= index < len(values):
