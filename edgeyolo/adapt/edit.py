@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphEdit"]
 
+_AXES_ARE_INPUTS = 13  # of ReduceSum, from this opset on
 _PREFIX = "edgeyolo_"
 _OUTPUTS = ("boxes", "scores")
 
@@ -68,9 +69,20 @@ class GraphEdit:
         """Give ``[B, N, X]`` of a tensor that has its X on `axis`, 1 or 2."""
         return tensor if axis == 2 else self.node("Transpose", (tensor,), what, perm=[0, 2, 1])
 
+    def join(self, tensors: Sequence[str], axis: int, what: str) -> str:
+        """Concatenate; of one tensor there is nothing to do."""
+        return self.node("Concat", tensors, what, axis=axis) if len(tensors) > 1 else tensors[0]
+
     def multiply(self, tensor: str, factor: npt.ArrayLike, what: str) -> str:
         """Multiply by a constant."""
         return self.node("Mul", (tensor, self.constant(factor, f"{what}_factor")), what)
+
+    def sum_last(self, tensor: str, what: str) -> str:
+        """Sum over the last axis, which goes."""
+        opset = next(item.version for item in self.model.opset_import if item.domain in ("", "ai.onnx"))
+        if opset < _AXES_ARE_INPUTS:
+            return self.node("ReduceSum", (tensor,), what, axes=[-1], keepdims=0)
+        return self.node("ReduceSum", (tensor, self.constant([-1], "last", np.int64)), what, keepdims=0)
 
     def xyxy(self, boxes: str, axis: int) -> str:
         """Turn ``cxcywh`` on `axis` into ``xyxy``."""

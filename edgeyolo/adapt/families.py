@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeyolo.adapt.apart import Apart
+from edgeyolo.adapt.distances import ClassesFirst, DistancePairs, DistancesFirst
 from edgeyolo.adapt.end_to_end import EndToEnd, EndToEndApart
 from edgeyolo.adapt.evidence import Evidence, Family, Wishes
+from edgeyolo.adapt.fastest import FastestDet, YoloFastestV2
 from edgeyolo.adapt.predictions import Columns, RowsDecoded, RowsUndecoded
 from edgeyolo.adapt.raw_heads import RawHeads
 from edgeyolo.adapt.suppression import EfficientNms, OnnxNms
@@ -25,6 +27,11 @@ FAMILIES: tuple[Family, ...] = (
     EndToEnd(),
     EndToEndApart(),
     OnnxNms(),
+    ClassesFirst(),
+    DistancesFirst(),
+    DistancePairs(),
+    FastestDet(),
+    YoloFastestV2(),
     Apart(),
     RowsUndecoded(),
     RowsDecoded(),

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgeyolo.adapt.box_format import box_format
 from edgeyolo.adapt.evidence import LETTERBOX_114, YOLOX, Evidence, Grid, Normalised, Wishes, grid_of
+from edgeyolo.adapt.levels import cells_of
 from edgeyolo.adapt.value_layout import ValueLayout, value_layout
 from edgeyolo.errors import GraphError, UnsupportedOpError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from edgeyolo.adapt.edit import GraphEdit
     from edgeyolo.adapt.view import GraphView
     from edgeyolo.spec import Preprocess
@@ -61,7 +58,10 @@ class RowsUndecoded:
             YOLOX, arXiv 2107.08430, section 2.1; the project's ``demo_postprocess`` (Apache-2.0).
         """
         layout, source = _open(edit, evidence)
-        corner, size = _cells(Grid(evidence.strides, 1), view.input_wh)
+        grid = Grid(evidence.strides, 1)
+        corner, size = cells_of(
+            (*cells, stride) for cells, stride in zip(grid.cells(view.input_wh), grid.strides, strict=True)
+        )
         values = edit.rows(source, layout.axis, "values")
         moved = edit.node("Add", (edit.cut(values, 2, 0, 2, "xy"), edit.constant(corner, "cell")), "in_cells")
         center = edit.node("Mul", (moved, edit.constant(size, "stride")), "center")
@@ -224,13 +224,3 @@ def _scores(view: GraphView, edit: GraphEdit, layout: ValueLayout, source: str, 
     if not layout.objectness:
         return classes
     return edit.node("Mul", (classes, part(4, 5, "objectness")), "weighted")
-
-
-def _cells(grid: Grid, input_wh: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Give column and row of each cell, ``(1, N, 2)``, and its stride, ``(1, N, 1)``."""
-    corners, strides = [], []
-    for stride, (columns, rows) in zip(grid.strides, grid.cells(input_wh), strict=True):
-        y, x = np.divmod(np.arange(rows * columns), columns)
-        corners.append(np.stack([x, y], axis=1))
-        strides.append(np.full((rows * columns, 1), stride))
-    return np.concatenate(corners)[None].astype(np.float32), np.concatenate(strides)[None].astype(np.float32)

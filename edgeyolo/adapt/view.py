@@ -25,8 +25,13 @@ Shape = tuple[int | None, ...]
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The layers with weights: what lies behind the last of them is a detector's head."""
 
-LAYOUT = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Operators that move values and do not change them."""
+LAYOUT = frozenset(
+    {
+        "Cast", "DequantizeLinear", "Dropout", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze",
+        "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+"""Operators that move values and do not change them, but for the rounding of INT8."""
 
 _CUTS = frozenset({"Gather", "Slice", "Split", "StridedSlice"})
 _ACTIVATIONS = frozenset({"HardSigmoid", "Sigmoid", "Softmax"})

@@ -201,15 +201,6 @@ def test_logits_get_a_sigmoid() -> None:
     assert any("Sigmoid" in text for text in adapted.evidence.assumed)
 
 
-def test_scores_joined_with_distributions_are_no_yolox() -> None:
-    """NanoDet: classes first, then a distribution for each side, a row a cell on YOLOX's own strides."""
-    net = Net()
-    joined = net.concat(class_scores(net, 3), class_scores(net, 32, activation=False), axis=1)
-    net.transpose(joined, 0, 2, 1, to="output")
-    with pytest.raises(GraphError, match="no YOLO that is known"):
-        adapt(net.model({"output": [1, BOXES, 35]}))
-
-
 def test_undecoded_rows_that_nothing_divides_need_the_family() -> None:
     net = Net()
     flat = net.concat(*(net.reshape(net.conv(8, stride), 0, 8, -1) for stride in STRIDES), axis=2)
