@@ -19,6 +19,7 @@
     │   ├── ParseError                                  with every message of the parser
     │   └── PrecisionError                     exit 2   asked for a precision that cannot be delivered
     ├── EngineError(RuntimeError)              exit 2   an engine file or its sidecar cannot be used
+    │   ├── InferenceError                 exit 1   the engine failed while it ran, and again when loaded anew
     │   ├── StaleEngineError                            built for something else than what runs here
     │   └── TensorMismatchError                         a tensor of another name, shape or type than promised
     ├── SourceError(OSError)                   exit 2   a picture source
@@ -49,6 +50,7 @@ __all__ = [
     "FetchError",
     "FrameTimeoutError",
     "GraphError",
+    "InferenceError",
     "MismatchError",
     "MissingDependencyError",
     "ModelError",
@@ -196,6 +198,12 @@ class EngineError(EdgeYoloError, RuntimeError):
     """An engine file or its sidecar cannot be used."""
 
     exit_code = 2
+
+
+class InferenceError(EngineError):
+    """The engine failed while it ran, and failed again when it was loaded anew."""
+
+    exit_code = 1
 
 
 class StaleEngineError(EngineError):

@@ -1,6 +1,6 @@
 """Where pictures come from and where results go: the types that cameras, runtime, analysis and sinks share.
 
-Owns `Frame`, `Result`, `Event` and the protocols `Source`, `Sink` and `Analyst`. A source is in
+Owns `Frame`, `Result`, `Event` and the protocols `Source`, `Sink`, `IdleSink` and `Analyst`. A source is in
 ``edgeyolo.camera``, a sink in ``edgeyolo.show``, an analyst in ``edgeyolo.events``, the loop between them in
 ``edgeyolo.pipeline``; no stage imports another.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edgeyolo.detections import Classification, Detections
 
-__all__ = ["Analyst", "Event", "Frame", "Result", "Sink", "Source"]
+__all__ = ["Analyst", "Event", "Frame", "IdleSink", "Result", "Sink", "Source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +118,10 @@ class Source(Protocol):
     """Gives frames in order; iterating ends where the source ends.
 
     Making one checks its address and options, and connects to nothing. Iterating connects; iterating again
-    connects again. One that fails raises `edgeyolo.errors.SourceError` out of its iterator: a live one that
-    gives no frame in its time raises `FrameTimeoutError`, one whose other side refuses it (credentials, no
-    such stream) raises `SourceRefusedError`. `close` may be called by another thread, and ends the iteration
-    within a second.
+    connects again, after `close` too. One that fails raises `edgeyolo.errors.SourceError` out of its
+    iterator: a live one that gives no frame in its time raises `FrameTimeoutError`, one whose other side
+    refuses it (credentials, no such stream) raises `SourceRefusedError`. `close` may be called by another
+    thread, and ends the iteration within a second.
     """
 
     @property
@@ -189,3 +189,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish what was begun so that it is whole; twice is harmless."""
+
+
+@runtime_checkable
+class IdleSink(Sink, Protocol):
+    """A sink that has something to do while no frame comes, such as a window with its keys."""
+
+    def idle(self) -> None:
+        """Do it; called about twenty times a second, by the thread that calls `write`."""

@@ -22,6 +22,7 @@ class SourceStatus:
     Args:
         camera: Short name, as `edgeyolo.frames.Frame.camera`.
         name: Printable address; never with credentials.
+        live: Whether it is a camera, whose frames may be dropped, or a file, whose frames are all answered.
         state: ``connecting`` until its first frame, ``live``, ``stalled`` when frames are overdue,
             ``retrying`` while it waits to connect again, ``ended`` where a file ends, ``failed`` when it was
             given up.
@@ -41,6 +42,7 @@ class SourceStatus:
 
     camera: str
     name: str
+    live: bool
     state: SourceState
     reason: str | None = None
     state_s: float = 0.0

@@ -23,11 +23,13 @@ import onnxruntime
 
 from edgeyolo.camera import open_source
 from edgeyolo.pipeline.run import RunConfig, open_model, run
+from edgeyolo.pipeline.sinks import SinkConfig
+from edgeyolo.runtime import open_engine
 
 
 def tensors_of(engine: Path, video: str, frames: int) -> list[np.ndarray]:
     """Preprocess the frames once, with the engine's own preprocess."""
-    with open_model(engine) as model:
+    with open_model(open_engine(engine)) as model:
         kept = []
         for frame in itertools.islice(open_source(video), frames):
             model.preprocess(frame.image_bgr)
@@ -62,11 +64,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(
             engine=options.engine,
-            source=options.video,
+            sources=[options.video],
             frames=len(tensors),
             conf=options.conf,
-            jsonl=Path(folder) / "out.jsonl",
-            save=Path(folder) / "out.mp4" if options.save else None,
+            sinks=SinkConfig(
+                jsonl=Path(folder) / "out.jsonl",
+                save=Path(folder) / "out.mp4" if options.save else None,
+            ),
         )
         for number in range(options.rounds):
             bare.append(bare_fps(session, tensors))

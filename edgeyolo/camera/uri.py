@@ -22,12 +22,13 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(?://)?(.*)", re.IGNORECASE | re.DOTA
 _KINDS = "an image, a folder or a glob of images, a video file, or test://"
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str, *, stall_timeout_s: float = 5.0) -> Source:
     """Open a source of pictures.
 
     Args:
         uri: An image, a folder of images, a glob such as ``"shots/*.png"``, a video file (any of these
             also as ``file://``), or ``test://?width=640&height=480&...`` for a synthetic scene.
+        stall_timeout_s: Seconds without a frame after which a live source raises `FrameTimeoutError`.
 
     Returns:
         The source; what can be checked without decoding has been checked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def run(  # noqa: PLR0913 - one parameter an option
     engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=_SOURCE)],
     save: Annotated[Path | None, typer.Option(metavar="F.mp4|DIR", help=_SAVE)] = None,
     jsonl: Annotated[
         Path | None, typer.Option(metavar="F|-", help="One JSON line a frame; - is stdout.")
@@ -50,29 +51,37 @@ def run(  # noqa: PLR0913 - one parameter an option
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names or ids to report; all by default.")
     ] = None,
+    stall_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Without a frame for so long, connect to a camera again.")
+    ] = 5.0,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="Give a camera up after so many failures in a row.", show_default="never"),
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Run an engine whose hash is not its sidecar's.")
     ] = False,
 ) -> None:
-    """Detect in pictures or a video; without --save, --jsonl or --show it prints what was found."""
+    """Detect in pictures, videos and cameras; without --save, --jsonl or --show it prints what was found."""
     from edgeyolo.pipeline.run import RunConfig
     from edgeyolo.pipeline.run import run as run_engine
+    from edgeyolo.pipeline.sinks import SinkConfig
 
     report = run_engine(
         RunConfig(
             engine=engine,
-            source=source,
-            save=save,
-            jsonl=jsonl,
-            show=show,
+            sources=sources,
+            sinks=SinkConfig(save=save, jsonl=jsonl, show=show, progress=True),
             frames=frames,
             conf=conf,
             iou=iou,
             nms=cast("Suppression | None", nms),  # Detector refuses a wrong word, and knows the right ones
             classes=None if classes is None else [name for name in classes.split(",") if name.strip()],
-            progress=True,
+            stall_timeout_s=stall_timeout,
+            retries=retries,
             trust=trust,
-        )
+        ),
+        say=lambda line: print(line, file=sys.stderr),
     )
     _print_report(report, to_stderr=str(jsonl) == "-")
     if report.interrupted:
@@ -92,5 +101,17 @@ def _print_report(report: RunReport, *, to_stderr: bool) -> None:
         f"{frames} in {loop.seconds:.1f} s, {loop.fps:.1f} FPS{ended}; median ms: {medians}",
         file=sys.stderr,
     )
-    for note in report.notes:
-        print(note, file=sys.stderr)
+    for line in (*_camera_lines(report), *report.notes):
+        print(line, file=sys.stderr)
+
+
+def _camera_lines(report: RunReport) -> Iterator[str]:
+    """Tell how each camera went; a file has no age and drops nothing."""
+    for camera in report.loop.status.sources:
+        if not camera.live:
+            continue
+        ages = ", ".join(f"{p} {camera.age_ms[p]:.0f}" for p in ("p50", "p99") if p in camera.age_ms)
+        yield (
+            f"{camera.camera} ({camera.name}): {camera.captured} frames, {camera.results} answered, "
+            f"{camera.dropped} passed over for a newer one, {camera.reconnects} reconnects; age ms: {ages}"
+        )

@@ -19,9 +19,11 @@ import numpy as np
 from edgeyolo.camera import open_source
 from edgeyolo.errors import ConfigError
 from edgeyolo.frames import Frame, Result, Source
-from edgeyolo.pipeline.loop import FrameLoop, LoopReport, Model
+from edgeyolo.pipeline.drawing import drawer
+from edgeyolo.pipeline.inference import Model
+from edgeyolo.pipeline.loop import FrameLoop, LoopConfig, LoopReport
 from edgeyolo.pipeline.run import open_model
-from edgeyolo.vision.draw import Painter
+from edgeyolo.runtime import open_engine
 from edgeyolo.vision.nms import Suppression
 
 __all__ = ["BenchReport", "bench"]
@@ -116,7 +118,7 @@ def bench(
         raise ConfigError(f"--frames: 1 or more expected, {frames} found")
     with ExitStack() as stack:
         start = perf_counter()
-        model = open_model(engine, nms=nms)
+        model = open_model(open_engine(engine), nms=nms)
         load_ms = (perf_counter() - start) * 1e3
         stack.callback(model.close)
         if layers and model.engine.info.backend != "tensorrt":
@@ -131,7 +133,8 @@ def bench(
         for _ in range(_WARM_UP):
             model.infer()
         sink = _LatencySink()
-        report = FrameLoop(repeated, model, [sink], draw=Painter(model.names).draw, limit=frames).run()
+        config = LoopConfig(draw=drawer(model.names), limit=frames)
+        report = FrameLoop({"0": repeated}, model, [sink], config).run()
         info, notes = model.engine.info, model.engine.notes
         layer_ms = _layer_ms(model) if layers else {}
     return BenchReport(

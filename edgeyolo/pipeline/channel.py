@@ -83,6 +83,13 @@ class Channel(Generic[T]):
                 raise TimeoutError
             raise Ended
 
+    def drain(self) -> list[T]:
+        """Take all that is left, halted or not, without waiting."""
+        with self._changed:
+            left = list(self._items)
+            self._items.clear()
+            return left
+
     def end(self) -> None:
         """Say that nothing more comes; what is in the channel can still be taken."""
         with self._changed:

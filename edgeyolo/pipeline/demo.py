@@ -25,15 +25,16 @@ from edgeyolo.optional import require
 from edgeyolo.pipeline.build import BuildConfig, build_engine
 from edgeyolo.pipeline.calibrate import calibrate
 from edgeyolo.pipeline.calibration import CalibrateConfig
+from edgeyolo.pipeline.drawing import drawer
 from edgeyolo.pipeline.evaluate import evaluate_engine
-from edgeyolo.pipeline.loop import FrameLoop, LoopReport
+from edgeyolo.pipeline.loop import FrameLoop, LoopConfig, LoopReport
 from edgeyolo.pipeline.progress import ProgressSink
 from edgeyolo.pipeline.run import open_model
 from edgeyolo.pipeline.scenes import write_scenes
 from edgeyolo.pipeline.stats import STAGES
+from edgeyolo.runtime import open_engine
 from edgeyolo.show import JsonLinesSink, VideoSink
 from edgeyolo.show.contact_sheet import ContactSheetSink
-from edgeyolo.vision.draw import Painter
 
 __all__ = ["ASSETS", "DemoReport", "Variant", "VariantReport", "demo"]
 
@@ -219,7 +220,7 @@ def _measure(variant: Variant, scenes: Path, annotations: Path, say: Callable[[s
 
 def _run(variant: Variant, video: Path, jsonl: Path, sheet: Path) -> LoopReport:
     """Run as ``edgeyolo run`` does, with one sink more: the contact sheet."""
-    model = open_model(variant.engine)
+    model = open_model(open_engine(variant.engine))
     try:
         for _ in range(_WARM_UP):
             model.infer()
@@ -229,6 +230,7 @@ def _run(variant: Variant, video: Path, jsonl: Path, sheet: Path) -> LoopReport:
             ContactSheetSink(sheet, model.names, frames=_SHOWN, caption=_CAPTION),
             ProgressSink(_VIDEO.frame_count),
         ]
-        return FrameLoop(_VIDEO, model, sinks, draw=Painter(model.names).draw).run()
+        config = LoopConfig(draw=drawer(model.names))
+        return FrameLoop({"0": _VIDEO}, model, sinks, config).run()
     finally:
         model.close()

@@ -5,6 +5,7 @@ Owns the wording and its pace. Knows nothing of models; to the frame loop it is 
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections import deque
@@ -24,12 +25,14 @@ class ProgressSink:
 
     Args:
         total: Frames to come, where known.
+        live: Whether there is a camera, whose results age.
     """
 
     wants_picture = False
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, *, live: bool = False) -> None:
         self._total = total
+        self._ages_ms: deque[float] | None = deque(maxlen=_WINDOW) if live else None
         self._count = 0
         self._stamps: deque[float] = deque(maxlen=_WINDOW)
         self._said_s = time.monotonic()
@@ -43,8 +46,10 @@ class ProgressSink:
         self._count += 1
         now = time.monotonic()
         self._stamps.append(now)
+        if self._ages_ms is not None:
+            self._ages_ms.append(result.age_ms)
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._count, fps=self._fps())
+            self._bar.update(self._task, completed=self._count, speed=self._speed())
         elif now - self._said_s >= _LINE_EVERY_S:
             self._said_s = now
             print(self._line(), file=sys.stderr)
@@ -59,13 +64,16 @@ class ProgressSink:
         span = self._stamps[-1] - self._stamps[0]
         return (len(self._stamps) - 1) / span if span > 0 else 0.0
 
+    def _speed(self) -> str:
+        age = f", age {statistics.median(self._ages_ms):.0f} ms" if self._ages_ms else ""
+        return f"{self._fps():.1f} FPS{age}"
+
     def _line(self) -> str:
-        fps = self._fps()
         if self._total is None:
-            return f"frame {self._count}  {fps:.1f} FPS"
-        left = max(0, self._total - self._count)
+            return f"frame {self._count}  {self._speed()}"
+        left, fps = max(0, self._total - self._count), self._fps()
         eta = f"  ETA {left / fps:.0f} s" if fps > 0 else ""
-        return f"frame {self._count}/{self._total}  {fps:.1f} FPS{eta}"
+        return f"frame {self._count}/{self._total}  {self._speed()}{eta}"
 
 
 def _terminal_bar(total: int | None) -> tuple[Any, Any]:
@@ -77,10 +85,10 @@ def _terminal_bar(total: int | None) -> tuple[Any, Any]:
         TextColumn("frame"),
         MofNCompleteColumn(),
         BarColumn(),
-        TextColumn("{task.fields[fps]:.1f} FPS"),
+        TextColumn("{task.fields[speed]}"),
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     )
-    return bar, bar.add_task("", total=total, fps=0.0)
+    return bar, bar.add_task("", total=total, speed="")

@@ -5,6 +5,7 @@ Owns recording and percentiles. A run of months keeps the last few thousand fram
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +13,16 @@ from time import perf_counter
 
 import numpy as np
 
-__all__ = ["STAGES", "StageTimes"]
+__all__ = ["PERCENTS", "STAGES", "StageTimes"]
 
 # In the order of a frame's way; "output" is everything that sinks do.
 STAGES = ("capture", "preprocess", "infer", "postprocess", "draw", "output")
+PERCENTS = (50, 90, 99)
 _KEPT = 8192
 
 
 class StageTimes:
-    """Milliseconds a frame of every stage, the last `_KEPT` of each.
-
-    Each stage is recorded by one thread only, so no lock is needed.
+    """Milliseconds a frame of every stage, the last `_KEPT` of each; any thread may record and ask.
 
     Examples:
         >>> times = StageTimes()
@@ -34,10 +34,12 @@ class StageTimes:
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {stage: deque(maxlen=_KEPT) for stage in STAGES}
+        self._lock = threading.Lock()
 
     def record(self, stage: str, milliseconds: float) -> None:
         """Keep one measurement."""
-        self._times[stage].append(milliseconds)
+        with self._lock:
+            self._times[stage].append(milliseconds)
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -47,7 +49,7 @@ class StageTimes:
         self.record(stage, (perf_counter() - start) * 1e3)
 
     def last(self, stage: str) -> float:
-        """Give the latest measurement, milliseconds."""
+        """Give the latest measurement, milliseconds; meant for stages that one thread records."""
         return self._times[stage][-1]
 
     def count(self, stage: str) -> int:
@@ -56,10 +58,17 @@ class StageTimes:
 
     def percentile(self, stage: str, percent: float) -> float:
         """Give a percentile, milliseconds; 0 where nothing was recorded."""
-        kept = self._times[stage]
-        return float(np.percentile(kept, percent)) if kept else 0.0
+        kept = self._copy(stage)
+        return float(np.percentile(kept, percent)) if len(kept) else 0.0
 
-    def clear(self) -> None:
-        """Forget everything, such as the frames of a warm-up."""
-        for kept in self._times.values():
-            kept.clear()
+    def percentiles(self, stage: str) -> dict[str, float]:
+        """Give ``p50``, ``p90`` and ``p99``, milliseconds; nothing where nothing was recorded."""
+        kept = self._copy(stage)
+        if not len(kept):
+            return {}
+        return {f"p{p}": v for p, v in zip(PERCENTS, np.percentile(kept, PERCENTS).tolist(), strict=True)}
+
+    def _copy(self, stage: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        with self._lock:
+            kept = self._times[stage]
+            return np.fromiter(kept, np.float64, len(kept))

@@ -15,7 +15,8 @@ from edgeyolo.build import build
 from edgeyolo.errors import EngineError, OutputError, SourceError
 from edgeyolo.frames import Frame, Result
 from edgeyolo.pipeline.channel import Channel, Ended, Halted
-from edgeyolo.pipeline.loop import FrameLoop
+from edgeyolo.pipeline.loop import FrameLoop, LoopConfig
+from edgeyolo.pipeline.monitor import Monitor
 from edgeyolo.pipeline.stats import STAGES
 from edgeyolo.runtime import Detector, open_engine
 from tests import tiny_models
@@ -98,7 +99,7 @@ def no_thread_is_left() -> Iterator[None]:
 @pytest.mark.parametrize("slow_s", [0.0, 0.004])
 def test_every_frame_comes_once_in_order_with_its_own_result(slow_s: float, detector: Detector) -> None:
     source, sink = Colours(50), Kept(slow_s=slow_s)
-    report = FrameLoop(source, detector, [sink]).run()
+    report = FrameLoop({"0": source}, detector, [sink]).run()
     assert [r.frame.index for r in sink.results] == list(range(50))
     for index, result in enumerate(sink.results):
         assert len(result.output) == 4
@@ -110,7 +111,7 @@ def test_every_frame_comes_once_in_order_with_its_own_result(slow_s: float, dete
 
 def test_times_of_stages(detector: Detector) -> None:
     sink = Kept(wants_picture=True)
-    report = FrameLoop(Colours(7), detector, [sink], draw=lambda image, output: None).run()
+    report = FrameLoop({"0": Colours(7)}, detector, [sink], LoopConfig(draw=lambda image, result: None)).run()
     counts = {stage: report.times.count(stage) for stage in STAGES}
     inferences = counts.pop("infer")
     assert counts == dict.fromkeys(counts, 7)
@@ -122,12 +123,12 @@ def test_times_of_stages(detector: Detector) -> None:
 def test_a_picture_is_drawn_once_and_on_a_copy(detector: Detector) -> None:
     drawn: list[int] = []
 
-    def draw(image: np.ndarray, output: Any) -> None:
-        drawn.append(len(output))
+    def draw(image: np.ndarray, result: Result) -> None:
+        drawn.append(len(result.output))
         image[:] = 7
 
     sinks = [Kept(wants_picture=True), Kept(wants_picture=True), Kept()]
-    FrameLoop(Colours(3), detector, sinks, draw=draw).run()
+    FrameLoop({"0": Colours(3)}, detector, sinks, LoopConfig(draw=draw)).run()
     assert drawn == [4, 4, 4]
     for sink in sinks:
         assert all(r.picture_bgr is not None and (r.picture_bgr == 7).all() for r in sink.results)
@@ -135,18 +136,18 @@ def test_a_picture_is_drawn_once_and_on_a_copy(detector: Detector) -> None:
 
 
 def test_nothing_is_drawn_where_no_sink_wants_it(detector: Detector) -> None:
-    def draw(image: np.ndarray, output: Any) -> None:
+    def draw(image: np.ndarray, result: Result) -> None:
         raise AssertionError("drawn for nobody")
 
     sink = Kept()
-    FrameLoop(Colours(3), detector, [sink], draw=draw).run()
+    FrameLoop({"0": Colours(3)}, detector, [sink], LoopConfig(draw=draw)).run()
     assert [r.picture_bgr for r in sink.results] == [None] * 3
 
 
 @pytest.mark.parametrize("limit", [1, 5, 6, 50])
 def test_a_limit(limit: int, detector: Detector) -> None:
     source, sink = Colours(20), Kept()
-    report = FrameLoop(source, detector, [sink], limit=limit).run()
+    report = FrameLoop({"0": source}, detector, [sink], LoopConfig(limit=limit)).run()
     assert report.frames == len(sink.results) == source.given == min(limit, 20)
     assert not report.stopped
 
@@ -162,7 +163,7 @@ def test_a_slow_sink_makes_the_source_wait(detector: Detector) -> None:
             super().write(result)
             under_way.append(source.given - len(self.results))
 
-    FrameLoop(source, detector, [Watching()]).run()
+    FrameLoop({"0": source}, detector, [Watching()]).run()
     # 4 waiting, 1 in the hands of capture, 2 slots, and one work item being delivered.
     assert max(under_way) <= 4 + 1 + 3 * detector.engine.batch
 
@@ -171,7 +172,7 @@ def test_a_slow_sink_makes_the_source_wait(detector: Detector) -> None:
 def test_a_source_that_fails(fails_at: int, detector: Detector) -> None:
     source, sinks = Colours(50, fails_at=fails_at), [Kept(), Kept()]
     with pytest.raises(SourceError, match=f"frame {fails_at} is broken"):
-        FrameLoop(source, detector, sinks).run()
+        FrameLoop({"0": source}, detector, sinks).run()
     assert source.closed == 1
     assert [sink.closed for sink in sinks] == [1, 1]
     # What was delivered before is a beginning of the source, in order.
@@ -183,7 +184,7 @@ def test_a_sink_that_fails(fails_at: int, detector: Detector) -> None:
     source = Colours(0, endless=True)
     good, bad, after = Kept(), Kept(fails_at=fails_at), Kept()
     with pytest.raises(OutputError, match="disk is full"):
-        FrameLoop(source, detector, [good, bad, after]).run()
+        FrameLoop({"0": source}, detector, [good, bad, after]).run()
     assert len(good.results) == fails_at + 1
     assert len(after.results) == fails_at
     assert source.closed == good.closed == bad.closed == after.closed == 1
@@ -209,7 +210,7 @@ def test_a_model_that_fails(
     error = EngineError("out of memory")
     monkeypatch.setattr(detector, stage, _failing(after, error, getattr(detector, stage)))
     with pytest.raises(EngineError) as raised:
-        FrameLoop(source, detector, [sink]).run()
+        FrameLoop({"0": source}, detector, [sink]).run()
     assert raised.value is error
     assert source.closed == sink.closed == 1
 
@@ -222,7 +223,7 @@ def test_a_sink_that_cannot_be_closed(detector: Detector) -> None:
 
     stuck, other = Stuck(), Kept()
     with pytest.raises(OutputError, match="not finished"):
-        FrameLoop(Colours(3), detector, [stuck, other]).run()
+        FrameLoop({"0": Colours(3)}, detector, [stuck, other]).run()
     assert stuck.closed == other.closed == 1
 
 
@@ -234,7 +235,7 @@ def test_the_first_failure_is_the_one_that_is_raised(
             raise OutputError("not finished")
 
     with pytest.raises(SourceError, match="frame 3 is broken"):
-        FrameLoop(Colours(9, fails_at=3), detector, [Stuck()]).run()
+        FrameLoop({"0": Colours(9, fails_at=3)}, detector, [Stuck()]).run()
     assert "not finished" in caplog.text
 
 
@@ -248,7 +249,8 @@ def test_stop_ends_an_endless_source(detector: Detector) -> None:
                 stop.set()
 
     source, sink = Colours(0, endless=True), Stopping()
-    report = FrameLoop(source, detector, [sink], stop=stop).run()
+    sources = {"0": source}
+    report = FrameLoop(sources, detector, [sink], monitor=Monitor(sources, detector, stop=stop)).run()
     assert report.stopped
     assert report.frames == len(sink.results)
     assert 10 <= report.frames < 10 + detector.engine.batch
@@ -266,7 +268,8 @@ def test_stop_wakes_a_loop_whose_source_is_stuck(detector: Detector) -> None:
     stop, source, sink = threading.Event(), Stuck(0), Kept()
     threading.Timer(0.05, stop.set).start()
     threading.Timer(0.3, release.set).start()  # a real source is woken by its own time limit
-    report = FrameLoop(source, detector, [sink], stop=stop).run()
+    sources = {"0": source}
+    report = FrameLoop(sources, detector, [sink], monitor=Monitor(sources, detector, stop=stop)).run()
     assert report.stopped
     assert source.closed == sink.closed == 1
 
@@ -280,12 +283,12 @@ def test_an_exception_in_the_calling_thread(detector: Detector) -> None:
 
     source, sink = Colours(0, endless=True), Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        FrameLoop(source, detector, [sink]).run()
+        FrameLoop({"0": source}, detector, [sink]).run()
     assert source.closed == sink.closed == 1
 
 
 def test_no_frames_at_all(detector: Detector) -> None:
-    report = FrameLoop(Colours(0), detector, [Kept()]).run()
+    report = FrameLoop({"0": Colours(0)}, detector, [Kept()]).run()
     assert report.frames == 0
     assert not report.stopped
 

@@ -17,6 +17,7 @@ import pytest
 from edgeyolo.build import build
 from edgeyolo.errors import ConfigError, EdgeYoloError, SourceError
 from edgeyolo.pipeline.run import RunConfig, run
+from edgeyolo.pipeline.sinks import SinkConfig
 from tests import tiny_models
 from tests.command import COMMAND, edgeyolo
 
@@ -69,7 +70,9 @@ def _lines(path: Path) -> list[dict[str, object]]:
 
 def test_a_video_to_a_video_and_json_lines(engine: Path, video: Path, tmp_path: Path) -> None:
     save, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    report = run(RunConfig(engine=engine, source=str(video), save=save, jsonl=jsonl, conf=0.6))
+    report = run(
+        RunConfig(engine=engine, sources=[str(video)], sinks=SinkConfig(save=save, jsonl=jsonl), conf=0.6)
+    )
     assert report.loop.frames == 30
     assert not report.interrupted
     assert _frames_in(save) == 30
@@ -86,7 +89,7 @@ def test_a_video_to_a_video_and_json_lines(engine: Path, video: Path, tmp_path: 
 def test_a_folder_to_a_folder(engine: Path, tmp_path: Path) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"p{index}.png"), tiny_models.picture(RED))
-    run(RunConfig(engine=engine, source=str(tmp_path), save=tmp_path / "out", frames=2))
+    run(RunConfig(engine=engine, sources=[str(tmp_path)], sinks=SinkConfig(save=tmp_path / "out"), frames=2))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["p0.png", "p1.png"]
     drawn = cv2.imread(str(tmp_path / "out" / "p0.png"))
     assert (drawn != tiny_models.picture(RED)).any()
@@ -94,7 +97,9 @@ def test_a_folder_to_a_folder(engine: Path, tmp_path: Path) -> None:
 
 def test_an_image_to_an_image(engine: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "p.png"), tiny_models.picture(RED))
-    run(RunConfig(engine=engine, source=str(tmp_path / "p.png"), save=tmp_path / "q.jpg"))
+    run(
+        RunConfig(engine=engine, sources=[str(tmp_path / "p.png")], sinks=SinkConfig(save=tmp_path / "q.jpg"))
+    )
     assert cv2.imread(str(tmp_path / "q.jpg")).shape == (64, 64, 3)
 
 
@@ -157,7 +162,7 @@ def test_the_source_is_never_overwritten(option: str, engine: Path, video: Path,
     copy = tmp_path / "v.mp4"
     copy.write_bytes(video.read_bytes())
     with pytest.raises(ConfigError, match="would overwrite the source"):
-        run(RunConfig(engine=engine, source=str(copy), **{option: copy}))
+        run(RunConfig(engine=engine, sources=[str(copy)], sinks=SinkConfig(**{option: copy})))
     assert copy.read_bytes() == video.read_bytes()
 
 
@@ -165,8 +170,12 @@ def test_nothing_is_left_open_when_opening_fails(engine: Path, tmp_path: Path) -
     """Unclosed files would be ResourceWarnings, which are errors here."""
     cv2.imwrite(str(tmp_path / "p.png"), tiny_models.picture(RED))
     for config in (
-        RunConfig(engine=engine, source="nowhere"),
-        RunConfig(engine=engine, source=str(tmp_path), save=tmp_path / "a.xyz", jsonl=tmp_path / "o.jsonl"),
+        RunConfig(engine=engine, sources=["nowhere"]),
+        RunConfig(
+            engine=engine,
+            sources=[str(tmp_path)],
+            sinks=SinkConfig(save=tmp_path / "a.xyz", jsonl=tmp_path / "o.jsonl"),
+        ),
     ):
         with pytest.raises(EdgeYoloError):
             run(config)
@@ -177,7 +186,7 @@ def test_a_source_that_breaks_leaves_what_was_seen(engine: Path, tmp_path: Path)
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "b.png").write_bytes(b"")
     with pytest.raises(SourceError, match="none of its 2 images"):
-        run(RunConfig(engine=engine, source=str(tmp_path), jsonl=tmp_path / "o.jsonl"))
+        run(RunConfig(engine=engine, sources=[str(tmp_path)], sinks=SinkConfig(jsonl=tmp_path / "o.jsonl")))
     assert (tmp_path / "o.jsonl").read_text() == ""
 
 
@@ -204,13 +213,13 @@ def test_signals_finish_files(number: signal.Signals, engine: Path, tmp_path: Pa
 
 def test_handlers_are_as_before(engine: Path, video: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    run(RunConfig(engine=engine, source=str(video), frames=1))
+    run(RunConfig(engine=engine, sources=[str(video)], frames=1))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_run_in_another_thread(engine: Path, video: Path) -> None:
     frames: list[int] = []
-    config = RunConfig(engine=engine, source=str(video))
+    config = RunConfig(engine=engine, sources=[str(video)])
     thread = threading.Thread(target=lambda: frames.append(run(config).loop.frames))
     thread.start()
     thread.join()
@@ -296,7 +305,12 @@ def test_a_real_video_with_a_real_detector(shared_data: Path, tmp_path: Path) ->
     build(tmp_path / "m.onnx", tmp_path / "m.engine")
     video = shared_data / "video" / "one-by-one-person-detection.mp4"
     report = run(
-        RunConfig(engine=tmp_path / "m.engine", source=str(video), jsonl=tmp_path / "o.jsonl", frames=200)
+        RunConfig(
+            engine=tmp_path / "m.engine",
+            sources=[str(video)],
+            sinks=SinkConfig(jsonl=tmp_path / "o.jsonl"),
+            frames=200,
+        )
     )
     assert report.loop.frames == 200
     labels = {d["label"] for line in _lines(tmp_path / "o.jsonl") for d in line["detections"]}  # type: ignore[attr-defined]
