@@ -18,6 +18,7 @@ _EXTRA_OF = {
     "onnxsim": "host",
     "onnxruntime": "host",
     "cv2": "host",
+    "av": "host",
     "pooch": "host",
     "tomli": "host",
     "pycuda": "device",

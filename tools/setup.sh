@@ -120,6 +120,6 @@ extras=$extras,$more
 say "installing edgeyolo[$extras] into .venv; the first time this downloads about 200 MB (log: .venv/setup.log)"
 .venv/bin/python -m pip install --disable-pip-version-check --editable ".[$extras]" "$numpy" \
     >.venv/setup.log 2>&1 || { cat .venv/setup.log >&2; stop "pip failed, see above"; }
-.venv/bin/python -c 'import cv2, numpy, onnx, onnxruntime' ||
+.venv/bin/python -c 'import cv2, av, numpy, onnx, onnxruntime' ||
     stop "the packages are installed, and one of them does not import, see above" "rm -rf .venv && make setup"
 say "ready: .venv/bin/edgeyolo --help"
