@@ -1,10 +1,11 @@
 """Run an engine on sources for a long time and tell whether anything grows.
 
-    python tools/soak.py ENGINE SOURCE... [--minutes 60] [--every-s 10] [--web 127.0.0.1:8080]
+    python tools/soak.py ENGINE SOURCE... [--minutes 60] [--every-s 10] [--save OUT.mp4]
 
-Prints a line a sample (resident memory, file handles, threads, age of results) and at the end the slope of each by
-least squares over the second half, when everything is warm: so much an hour. A live source is any camera, or
-``test://?live=1&fps=30``. Whatever happens to the cameras meanwhile (unplug them, kill the server) is counted.
+Prints a line a sample (resident memory, file handles, threads, age of results) and at the end the slope of
+each by least squares over the second half, when everything is warm: so much an hour. A live source is any
+camera, or ``test://?live=1&fps=30``. Whatever happens to the cameras meanwhile (unplug them, kill the
+server) is counted.
 """
 
 from __future__ import annotations

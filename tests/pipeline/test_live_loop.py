@@ -102,9 +102,7 @@ def test_a_camera_that_fails_is_connected_to_again(detector: Detector) -> None:
     times = [result.frame.time_s for result in sink.results]
     assert times == sorted(times)
     (status,) = report.status.sources
-    assert status.captured == status.results + status.dropped + (
-        status.captured - status.results - status.dropped
-    )
+    assert status.captured >= status.results + status.dropped
     assert status.reconnects == 2
     assert any("cable pulled; next attempt in" in line for line in said)
     assert any("the stream ended; next attempt" in line for line in said)
