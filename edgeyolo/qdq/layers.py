@@ -43,6 +43,7 @@ class Layer:
         raw_output: Tensor that the node itself makes.
         output: Tensor behind the activation; `raw_output` where there is none.
         activation: ``LeakyRelu`` and the like, ``gate`` for ``x * f(x)`` (SiLU, Mish), or None.
+        gate: Tensor of ``sigmoid(x)`` where the activation is ``x * sigmoid(x)``; None for any other.
         slope: Negative slope of a LeakyRelu, 0 for Relu, None for anything else.
         channel_axis: Axis of the weights that counts output channels.
         groups: Convolution groups; equal to the input channels in a depthwise layer.
@@ -59,6 +60,7 @@ class Layer:
     raw_output: str
     output: str
     activation: str | None
+    gate: str | None
     slope: float | None
     channel_axis: int
     groups: int
@@ -105,6 +107,7 @@ def _layer(view: GraphView, index: int, node: onnx.NodeProto) -> Layer | None:
         raw_output=raw,
         output=output,
         activation=activation,
+        gate=_sigmoid_between(view, raw, output) if activation == "gate" else None,
         slope=slope,
         channel_axis=axis,
         groups=groups,
@@ -164,3 +167,14 @@ def _gate(view: GraphView, raw: str) -> str | None:
             return str(product.output[0])
         other = node.input[0]
     return None
+
+
+def _sigmoid_between(view: GraphView, raw: str, product: str) -> str | None:
+    """Give the sigmoid's tensor where `product` is ``raw * sigmoid(raw)``."""
+    node = view.node_of(product)
+    assert node is not None  # `_gate` found it
+    other = str(node.input[1] if node.input[0] == raw else node.input[0])
+    gate = view.node_of(other)
+    if gate is None or gate.op_type != "Sigmoid" or gate.input[0] != raw or view.sole_reader(other) is None:
+        return None
+    return other

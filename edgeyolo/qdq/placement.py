@@ -26,12 +26,10 @@ class Pair:
         tensor: What is quantised.
         readers: ``(node, input slot)`` of every reader that gets the quantised value; the others keep the
             float one.
-        zero_point: 0 for int8; 128 for uint8 where the target's kernels want it. Both hold the same values.
     """
 
     tensor: str
     readers: tuple[tuple[int, int], ...]
-    zero_point: int
 
 
 def pairs_for(
@@ -76,7 +74,7 @@ def _for_tensorrt(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]
         slot = list(view.nodes[residual.node].input).index(residual.skip)
         readers.setdefault(residual.skip, []).append((residual.node, slot))
     return tuple(
-        Pair(tensor, tuple(sorted(readers[tensor])), 0)
+        Pair(tensor, tuple(sorted(readers[tensor])))
         for group in plan.groups
         for tensor in group
         if tensor in readers
@@ -86,29 +84,50 @@ def _for_tensorrt(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]
 def _for_onnxruntime(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]) -> tuple[Pair, ...]:
     """Place so that ONNX Runtime's integer kernels fuse.
 
-    1. Every tensor between two INT8 layers is quantised, also in front of the activation: QLinearConv must
-       end in a Q, and QLinearLeakyRelu, QLinearAdd, QLinearConcat stand between two.
-    2. uint8 with zero point 128, which holds the same values as int8 with 0. On x86 ONNX Runtime fuses int8
-       activations only after rewriting them to uint8, and it does not rewrite a tensor with two readers: such
-       a Conv stays float, with a DQ in front and a Q behind it (a residual net ran 2.9 times slower than
-       float because of it).
-    3. Every reader gets the quantised value, because a Conv with a float reader does not fuse.
+    1. Every tensor that INT8 arithmetic makes is quantised, also in front of the activation: QLinearConv must
+       end in a Q, and QLinearLeakyRelu, QLinearSigmoid and QLinearMul (a SiLU), QLinearAdd, QLinearConcat
+       stand between two.
+    2. Every reader of such a tensor gets the quantised value: a Conv with a float reader does not fuse.
+    3. What float arithmetic makes, and the picture, is quantised where INT8 arithmetic reads it and not
+       before: slices of the picture (a Focus layer) become one SpaceToDepth only in float.
     4. Layers whose result no INT8 layer reads, the heads' last, stay float: there is no Q for them to end in.
+
+    All of it is uint8: on x86 ONNX Runtime fuses int8 activations only after rewriting them to uint8, and it
+    does not rewrite a tensor with two readers: such a Conv stays float, with a DQ in front and a Q behind it
+    (a residual net ran 2.9 times slower than float because of it).
 
     Source: onnxruntime/core/optimizer/qdq_transformer/ (selectors_actions, qdq_s8_to_u8.cc), and measured.
     """
-    raw_of_float = {layer.raw_output for layer in plan.layers if layer.name in float_layers}
+    made = _made_in_int8(view, plan, float_layers)
+
+    def reads_int8(node: int, tensor: str) -> bool:
+        return tensor in made or any(name in made for name in view.nodes[node].output)
+
+    gates = [layer.gate for layer in plan.layers if layer.gate in made]
     found = []
-    for group in plan.groups:
-        for tensor in group:
-            if tensor in raw_of_float:
-                continue
-            readers = tuple(
-                (node, slot)
-                for node in dict.fromkeys(view.consumers.get(tensor, ()))
-                for slot, name in enumerate(view.nodes[node].input)
-                if name == tensor
-            )
-            if readers:
-                found.append(Pair(tensor, readers, 128))
+    for tensor in [*(name for group in plan.groups for name in group), *gates]:
+        readers = tuple(
+            (node, slot)
+            for node in dict.fromkeys(view.consumers.get(tensor, ()))
+            if reads_int8(node, tensor)
+            for slot, name in enumerate(view.nodes[node].input)
+            if name == tensor
+        )
+        if readers:
+            found.append(Pair(tensor, readers))
     return tuple(found)
+
+
+def _made_in_int8(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]) -> frozenset[str]:
+    """Give the tensors that ONNX Runtime makes in INT8: in layers, and in what moves or adds their results."""
+    known = plan.group_of
+    made: set[str] = set()
+    for layer in plan.layers:
+        if layer.name not in float_layers and layer.raw_output in known and layer.output in known:
+            made |= {layer.raw_output, layer.output, layer.gate or layer.output}
+    moved = known.keys() - {name for names in plan.sources.values() for name in names}
+    passed_on = moved | {residual.output for residual in plan.residuals}
+    for node in view.nodes:  # in graph order, so that it reaches all that is behind
+        if not made.isdisjoint(node.input):
+            made |= passed_on & set(node.output)
+    return frozenset(made)

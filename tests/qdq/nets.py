@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeyolo.spec import ModelSpec, Preprocess
+
 
 class Net:
     """Builds a graph line by line; every method gives the name of the tensor that it makes."""
@@ -36,6 +38,7 @@ class Net:
         return self.op("LeakyRelu", [source], f"{source}_leaky", alpha=0.1)
 
     def model(self, outputs: list[str], *, opset: int = 16) -> onnx.ModelProto:
+        size = self.shape[-1]
         graph = helper.make_graph(
             self.nodes,
             "net",
@@ -44,7 +47,11 @@ class Net:
             [numpy_helper.from_array(np.asarray(value), name) for name, value in self.constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-        helper.set_model_props(model, {"edgeyolo.task": '"detect"'})
+        spec = ModelSpec(
+            task="detect", input_name="images", input_wh=(size, size), batch=1, names=("car",),
+            preprocess=Preprocess(), outputs="raw",
+        )  # fmt: skip
+        helper.set_model_props(model, spec.to_metadata())
         return model
 
 
