@@ -27,6 +27,8 @@ _ACTIVATIONS = frozenset(
         "Tanh", "Softplus", "ThresholdedRelu", "Mish", "Gelu", "Erf",
     }
 )  # fmt: skip
+# x * f(x), by the nodes of f.
+_GATED = {("Sigmoid",): "SiLU", ("Softplus", "Tanh"): "Mish", ("HardSigmoid",): "HardSwish"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,9 @@ class Layer:
         bias: Its constant bias; None without one.
         raw_output: Tensor that the node itself makes.
         output: Tensor behind the activation; `raw_output` where there is none.
-        activation: ``LeakyRelu`` and the like, ``gate`` for ``x * f(x)`` (SiLU, Mish), or None.
-        gate: Tensor of ``sigmoid(x)`` where the activation is ``x * sigmoid(x)``; None for any other.
+        activation: ``LeakyRelu`` and the like; ``SiLU``, ``Mish`` and ``HardSwish`` also in their
+            parts; ``gate`` for another ``x * f(x)``; or None.
+        gate: Tensor of ``sigmoid(x)`` where a SiLU is written as ``x * sigmoid(x)``; None for any other.
         slope: Negative slope of a LeakyRelu, 0 for Relu, None for anything else.
         channel_axis: Axis of the weights that counts output channels.
         groups: Convolution groups; equal to the input channels in a depthwise layer.
@@ -96,7 +99,7 @@ def _layer(view: GraphView, index: int, node: onnx.NodeProto) -> Layer | None:
     groups = int(attributes.get("group", 1))
     channels = weights.shape[axis] * (groups if node.op_type == "ConvTranspose" else 1)
     raw = node.output[0]
-    output, activation, slope = _activation(view, raw)
+    output, activation, slope, gate = _activation(view, raw)
     return Layer(
         name=node.name or raw,
         op=node.op_type,
@@ -107,7 +110,7 @@ def _layer(view: GraphView, index: int, node: onnx.NodeProto) -> Layer | None:
         raw_output=raw,
         output=output,
         activation=activation,
-        gate=_sigmoid_between(view, raw, output) if activation == "gate" else None,
+        gate=gate,
         slope=slope,
         channel_axis=axis,
         groups=groups,
@@ -136,7 +139,8 @@ def _macs(view: GraphView, node: onnx.NodeProto, weight_shape: tuple[int, ...]) 
     return math.prod(weight_shape) * math.prod(spatial)
 
 
-def _activation(view: GraphView, raw: str) -> tuple[str, str | None, float | None]:
+def _activation(view: GraphView, raw: str) -> tuple[str, str | None, float | None, str | None]:
+    """Give the tensor behind the activation, its name, its negative slope and its gate."""
     reader = view.sole_reader(raw)
     if reader is not None and reader.op_type in _ACTIVATIONS:
         slope = None
@@ -144,13 +148,17 @@ def _activation(view: GraphView, raw: str) -> tuple[str, str | None, float | Non
             slope = float(attributes_of(reader).get("alpha", 0.01))
         elif reader.op_type == "Relu":
             slope = 0.0
-        return reader.output[0], reader.op_type, slope
-    gated = _gate(view, raw)
-    return (raw, None, None) if gated is None else (gated, "gate", None)
+        return reader.output[0], reader.op_type, slope, None
+    gated = _gated(view, raw)
+    if gated is None:
+        return raw, None, None, None
+    product, gate, chain = gated
+    name = _GATED.get(chain, "gate")
+    return product, name, None, gate if name == "SiLU" and view.sole_reader(gate) is not None else None
 
 
-def _gate(view: GraphView, raw: str) -> str | None:
-    """Find ``x * f(x)`` behind `raw` (SiLU, Mish, hard-swish as its parts) and give the product's tensor."""
+def _gated(view: GraphView, raw: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """Find ``x * f(x)`` behind `raw`; give the product's tensor, that of ``f(x)`` and the nodes of f."""
     readers = view.consumers.get(raw, [])
     if len(readers) != 2 or raw in view.outputs:
         return None
@@ -158,23 +166,14 @@ def _gate(view: GraphView, raw: str) -> str | None:
     if len(products) != 1:
         return None
     (product,) = products
-    other = product.input[1] if product.input[0] == raw else product.input[0]
+    gate = other = str(product.input[1] if product.input[0] == raw else product.input[0])
+    chain: list[str] = []
     for _ in range(3):  # Mish is Softplus, Tanh, Mul: the longest chain
         node = view.node_of(other)
         if node is None or node.op_type not in _ACTIVATIONS:
             return None
+        chain.append(node.op_type)
         if node.input[0] == raw:
-            return str(product.output[0])
+            return str(product.output[0]), gate, tuple(reversed(chain))
         other = node.input[0]
     return None
-
-
-def _sigmoid_between(view: GraphView, raw: str, product: str) -> str | None:
-    """Give the sigmoid's tensor where `product` is ``raw * sigmoid(raw)``."""
-    node = view.node_of(product)
-    assert node is not None  # `_gate` found it
-    other = str(node.input[1] if node.input[0] == raw else node.input[0])
-    gate = view.node_of(other)
-    if gate is None or gate.op_type != "Sigmoid" or gate.input[0] != raw or view.sole_reader(other) is None:
-        return None
-    return other

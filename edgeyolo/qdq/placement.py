@@ -119,7 +119,7 @@ def _for_onnxruntime(view: GraphView, plan: QuantPlan, float_layers: frozenset[s
 
 
 def _made_in_int8(view: GraphView, plan: QuantPlan, float_layers: frozenset[str]) -> frozenset[str]:
-    """Give the tensors that ONNX Runtime makes in INT8: in layers, and in what moves or adds their results."""
+    """Give the tensors that ONNX Runtime makes in INT8: layers', and what moves or adds them on."""
     known = plan.group_of
     made: set[str] = set()
     for layer in plan.layers:

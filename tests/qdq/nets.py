@@ -37,6 +37,18 @@ class Net:
     def leaky(self, source: str) -> str:
         return self.op("LeakyRelu", [source], f"{source}_leaky", alpha=0.1)
 
+    def activation(self, kind: str, source: str) -> str:
+        """Put an activation behind a tensor, SiLU and Mish as exporters write them."""
+        if kind == "SiLU":
+            return self.op("Mul", [source, self.op("Sigmoid", [source], f"{source}_gate")], f"{source}_silu")
+        if kind == "Mish":
+            soft = self.op("Softplus", [source], f"{source}_soft")
+            return self.op("Mul", [source, self.op("Tanh", [soft], f"{source}_gate")], f"{source}_mish")
+        if kind == "Clip":
+            self.constants |= {"least": np.float32(0), "most": np.float32(6)}
+            return self.op("Clip", [source, "least", "most"], f"{source}_clip")
+        return self.op(kind, [source], f"{source}_{kind.lower()}")
+
     def model(self, outputs: list[str], *, opset: int = 16) -> onnx.ModelProto:
         size = self.shape[-1]
         graph = helper.make_graph(
@@ -73,6 +85,18 @@ def detector() -> onnx.ModelProto:
     neck = net.leaky(net.conv("neck", joined, 8, 16))
     net.conv("head_b", neck, 9, 8, 1)
     return net.model(["head_a", "head_b"])
+
+
+def straight(kind: str) -> onnx.ModelProto:
+    """One kind of activation behind every layer, a residual sum, a head."""
+    net = Net()
+    first = net.activation(kind, net.conv("first", "images", 16, 3))
+    second = net.activation(kind, net.conv("second", first, 16, 16))
+    third = net.activation(kind, net.conv("third", second, 16, 16))
+    total = net.op("Add", [first, third], "sum")
+    last = net.activation(kind, net.conv("last", total, 16, 16, 1))
+    net.conv("head", last, 8, 16, 1)
+    return net.model(["head"])
 
 
 def images(count: int, *, size: int = 16, seed: int = 1) -> list[np.ndarray[Any, np.dtype[np.float32]]]:

@@ -17,7 +17,7 @@ from onnx import numpy_helper  # noqa: E402
 from edgeyolo.errors import CalibrationError, GraphError  # noqa: E402
 from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
-from tests.qdq.nets import Net, detector, images, run  # noqa: E402
+from tests.qdq.nets import Net, detector, images, run, straight  # noqa: E402
 
 PROVENANCE = Provenance(
     model_sha256="m", preprocess_sha256="p", manifest_sha256="i", images=8, method="minmax"
@@ -126,40 +126,124 @@ def test_both_targets_compute_the_same_but_for_one_more_rounding() -> None:
             assert 0 < error < 0.05  # quantised, and by no more than eight bits explain
 
 
-def test_onnxruntime_fuses_every_layer_but_the_heads(tmp_path: Path) -> None:
+def fused(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """What ONNX Runtime makes of a model on this machine."""
     import onnxruntime as ort
 
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "fused.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnx.load(folder / "fused.onnx")
+
+
+def test_onnxruntime_fuses_every_layer_but_the_heads(tmp_path: Path) -> None:
     model = detector()
     int8 = int8_model(model, scales_of(model), "onnxruntime")
     onnx.checker.check_model(int8, full_check=True)
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
-    options.log_severity_level = 3
-    ort.InferenceSession(int8.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node]
+    kinds = [node.op_type for node in fused(int8, tmp_path).graph.node]
     assert kinds.count("QLinearConv") == 7
     assert kinds.count("QLinearLeakyRelu") == 6
     assert (kinds.count("QLinearAdd"), kinds.count("QLinearConcat")) == (1, 1)
     assert sum(kind in ("Conv", "FusedConv", "LeakyRelu", "Add") for kind in kinds) == 2  # the two heads
 
 
-def test_no_step_is_wasted_in_front_of_a_leaky_relu_whose_input_is_lopsided() -> None:
+@pytest.mark.parametrize(
+    ("kind", "integer"),
+    [
+        ("Relu", []),
+        ("Clip", []),
+        ("SiLU", ["QLinearSigmoid", "QLinearMul"]),
+        ("LeakyRelu", ["QLinearLeakyRelu"]),
+    ],
+)
+def test_onnxruntime_computes_activations_in_int8(kind: str, integer: list[str], tmp_path: Path) -> None:
+    model = straight(kind)
+    kinds = [
+        node.op_type
+        for node in fused(int8_model(model, scales_of(model), "onnxruntime"), tmp_path).graph.node
+    ]
+    assert kinds.count("QLinearConv") == 4
+    assert not set(kinds) & {"Relu", "Clip", "Sigmoid", "Mul", "LeakyRelu", "FusedConv"}
+    assert all(kinds.count(name) == 4 for name in integer)
+
+
+@pytest.mark.parametrize("kind", ["Relu", "Clip", "LeakyRelu", "SiLU", "Mish", "HardSwish"])
+def test_uint8_loses_no_more_than_int8_though_it_rounds_twice(kind: str) -> None:
+    model = straight(kind)
+    scales = scales_of(model)
+    errors = []
+    for target, fuse in (("tensorrt", False), ("onnxruntime", True)):
+        int8 = int8_model(model, scales, target)  # type: ignore[arg-type]
+        pairs = [(run(model, image)[0], run(int8, image, fuse=fuse)[0]) for image in images(4, seed=3)]
+        errors.append(np.sqrt(np.mean([np.square(a - b).mean() / np.square(a).mean() for a, b in pairs])))
+    assert 0 < errors[1] < 1.1 * errors[0] < 0.05
+
+
+def test_no_code_is_wasted_on_values_that_cannot_come() -> None:
     net = Net()
     net.leaky(net.conv("a", "images", 8, 3))
+    net.activation("SiLU", net.conv("b", "a_leaky", 8, 8))
+    net.activation("Relu", net.conv("c", "b_silu", 8, 8))
+    net.conv("d", "c_relu", 4, 8, 1)
+    model = net.model(["d"])
+    amax = {"images": 0.9, "a": 9.0, "a_leaky": 3.0, "b": 40.0, "b_silu": 20.0, "c": 7.0, "c_relu": 5.0}
+    tensors = {name: TensorScale(amax=value, method="by hand") for name, value in amax.items()}
+    scales = Scales(provenance=PROVENANCE, tensors=tensors)
+    constants = constants_of(int8_model(model, scales, "onnxruntime"))
+
+    def ends(name: str) -> tuple[float, float]:
+        step, zero = float(constants[f"{name}_scale"]), int(constants[f"{name}_zero_point"])
+        assert constants[f"{name}_zero_point"].dtype == np.uint8
+        return -zero * step, (255 - zero) * step
+
+    def about(*values: float) -> Any:
+        return pytest.approx(values, abs=(values[1] - values[0]) / 128)
+
+    assert ends("images") == pytest.approx((0, 1))  # every pixel value is exact
+    assert ends("a") == about(-9, 3)
+    assert ends("a_leaky") == about(-0.9, 3)
+    low, high = ends("b")
+    assert -8 < low < -3  # SiLU makes less than half a step of what is below
+    assert high == pytest.approx(20.28, abs=0.2)
+    assert ends("b_gate") == pytest.approx((0, 1))
+    assert ends("b_silu") == about(-0.278, 20)
+    assert ends("c") == ends("c_relu") == pytest.approx((0, 5))
+    assert not {"a_scale", "b_scale"} & constants_of(int8_model(model, scales, "tensorrt")).keys()
+
+
+def test_the_picture_gets_a_fourth_channel_where_that_is_faster() -> None:
+    for count, widened in ((16, True), (8, False)):
+        net = Net()
+        net.leaky(net.conv("a", "images", count, 3))
+        net.conv("b", "a_leaky", 4, count, 1)
+        model = net.model(["b"])
+        int8 = int8_model(model, scales_of(model), "onnxruntime")
+        onnx.checker.check_model(int8, full_check=True)
+        weights = {values.shape[:2] for values in constants_of(int8).values() if values.ndim == 4}
+        assert ((count, 4) in weights) == widened
+        assert ((count, 3) in weights) != widened  # and the old weights are gone
+        assert any(node.op_type == "Pad" for node in int8.graph.node) == widened
+        image = images(1, seed=5)[0]
+        assert run(int8, image)[0] == pytest.approx(run(model, image)[0], abs=0.05)
+
+
+def test_slices_of_the_picture_stay_float_in_front_of_the_first_pair() -> None:
+    net = Net()
+    net.constants |= {"two": np.array([2]), "end": np.array([99]), "y": np.array([2]), "x": np.array([3])}
+    parts = []
+    for row in (0, 1):
+        for column in (0, 1):
+            net.constants |= {f"at{row}": np.array([row]), f"at{column}": np.array([column])}
+            rows = net.op("Slice", ["images", f"at{row}", "end", "y", "two"], f"rows{row}{column}")
+            parts.append(net.op("Slice", [rows, f"at{column}", "end", "x", "two"], f"part{row}{column}"))
+    net.op("Concat", parts, "focus", axis=1)
+    net.leaky(net.conv("a", "focus", 8, 12))
     net.conv("b", "a_leaky", 4, 8, 1)
     model = net.model(["b"])
-    amax = {"images": 1.0, "a": 9.0, "a_leaky": 3.0}
-    tensors = {name: TensorScale(amax=value, method="by hand") for name, value in amax.items()}
-    constants = constants_of(int8_model(model, Scales(provenance=PROVENANCE, tensors=tensors), "onnxruntime"))
-    assert constants["a_zero_point"].dtype == np.uint8
-    step, zero = float(constants["a_scale"]), int(constants["a_zero_point"])
-    assert step == pytest.approx(12 / 255)
-    assert (0 - zero) * step == pytest.approx(-9, abs=step)
-    assert (255 - zero) * step == pytest.approx(3, abs=step)
-    assert int(constants["a_leaky_zero_point"]) == int(constants["images_zero_point"]) == 128
-    assert not constants_of(
-        int8_model(model, Scales(provenance=PROVENANCE, tensors=tensors), "tensorrt")
-    ).keys() & {"a_scale", "a_zero_point"}
+    int8 = int8_model(model, scales_of(model), "onnxruntime")
+    quantised = [node.input[0] for node in int8.graph.node if node.op_type == "QuantizeLinear"]
+    assert [name for name in quantised if not name.endswith("_w")] == ["focus", "a", "a_leaky"]
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])

@@ -46,8 +46,16 @@ def test_a_sum_of_a_sum_is_residual_too() -> None:
     assert [(r.skip, r.output) for r in plan.residuals] == [("first", "one"), ("one", "two")]
 
 
-@pytest.mark.parametrize("kinds", [["Sigmoid"], ["Softplus", "Tanh"]])
-def test_a_gate_is_one_activation(kinds: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("kinds", "name"),
+    [
+        (["Sigmoid"], "SiLU"),
+        (["Softplus", "Tanh"], "Mish"),
+        (["HardSigmoid"], "HardSwish"),
+        (["Sigmoid", "Tanh"], "gate"),
+    ],
+)
+def test_a_gate_is_one_activation(kinds: list[str], name: str) -> None:
     net = Net()
     raw = net.conv("raw", "images", 4, 3)
     gate = raw
@@ -56,7 +64,8 @@ def test_a_gate_is_one_activation(kinds: list[str]) -> None:
     product = net.op("Mul", [raw, gate], "product")
     net.conv("last", product, 4, 4)
     layer = quant_plan(GraphView(net.model(["last"]))).layers[0]
-    assert (layer.activation, layer.output, layer.slope) == ("gate", "product", None)
+    assert (layer.activation, layer.output, layer.slope) == (name, "product", None)
+    assert layer.gate == ("Sigmoid_out" if name == "SiLU" else None)
 
 
 def test_a_quantised_model_is_refused() -> None:
