@@ -85,6 +85,10 @@ class RunStatus:
 class Control(Protocol):
     """Reads and steers a run from any thread."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is ending: whoever waits, waits no more."""
+
     def status(self) -> RunStatus:
         """Give a snapshot."""
 

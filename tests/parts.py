@@ -44,6 +44,14 @@ def _program(*names: str) -> Callable[[], str | None]:
     return missing
 
 
+def _programs(*names: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        lacking = [name for name in names if shutil.which(name) is None]
+        return f"no {' and '.join(lacking)} on the PATH" if lacking else None
+
+    return missing
+
+
 def _path(path: Path, what: str) -> Callable[[], str | None]:
     def missing() -> str | None:
         return None if path.exists() else f"{what} is not at {path}"
@@ -82,6 +90,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "tensorrt-bindings": _tensorrt_bindings,
     "tensorrt-rtx": _package("tensorrt_rtx"),
     "torch": _package("torch"),
+    "xvfb": _programs("Xvfb", "xdotool"),
 }
 
 

@@ -135,6 +135,11 @@ class Monitor:
         ids = None if classes is None else class_ids_from_names(self._model.names, classes)
         self._choose("class_ids", ids)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is ending."""
+        return self.stop_event.is_set()
+
     def stop(self) -> None:
         """End the run cleanly and soon."""
         self.stop_event.set()

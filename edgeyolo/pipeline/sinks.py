@@ -66,7 +66,7 @@ def open_sinks(
         MissingDependencyError: What a sink needs is absent.
     """
     if config.show:
-        yield WindowSink(on_quit=control.stop)
+        yield WindowSink(control, {camera: source.live for camera, source in sources.items()})
     if config.save is not None:
         yield _picture_sink(config.save, sources)
     if config.jsonl is not None:

@@ -74,8 +74,9 @@ def event_values(event: Event) -> dict[str, Any]:
     """Give an event as JSON values.
 
     Returns:
-        ``{"kind", "where", "camera", "frame", "time_s", "unix_s", "track_id", "class_id", "label", "box"}``,
-        and ``"direction"``, ``"seconds"`` and ``"counts"`` where the event has them.
+        ``{"kind", "where", "camera", "frame", "time_s", "unix_s", "track_id", "class_id", "label", "score",
+        "box"}``, and ``"direction"``, ``"seconds"``, ``"lost": true`` and ``"counts"`` where the event has
+        them.
     """
     values: dict[str, Any] = {
         "kind": event.kind,
@@ -87,12 +88,15 @@ def event_values(event: Event) -> dict[str, Any]:
         "track_id": event.track_id,
         "class_id": event.class_id,
         "label": event.label,
+        "score": round(event.score, _SCORE_DIGITS),
         "box": [round(value, _PIXEL_DIGITS) for value in event.box],
     }
     if event.direction is not None:
         values["direction"] = event.direction
     if event.seconds is not None:
         values["seconds"] = round(event.seconds, _MS_DIGITS)
+    if event.lost:
+        values["lost"] = True
     if event.counts:
         values["counts"] = dict(event.counts)
     return values

@@ -64,6 +64,7 @@ def event(frame: int = 7, *, camera: str = "0", **more: Any) -> Event:
             "track_id": 12,
             "class_id": 1,
             "label": NAMES[1],
+            "score": 0.8765432,
             "box": (1.0, 2.0, 3.004, 4.0),
             **more,
         }

@@ -51,7 +51,7 @@ def test_json_lines_keep_the_run_contract(tmp_path: Path) -> None:
 def test_keys_that_are_there_only_with_something_to_say(tmp_path: Path) -> None:
     sink = JsonLinesSink(tmp_path / "out.jsonl", NAMES, with_camera=True, live={"door"})
     crossing = event(camera="door", kind="cross", direction="a-b", counts={"a-b": 3, "b-a": 1})
-    leaving = event(camera="door", kind="leave", seconds=2.5)
+    leaving = event(camera="door", kind="leave", seconds=2.5, lost=True)
     sink.write(
         result(
             7,
@@ -78,11 +78,12 @@ def test_keys_that_are_there_only_with_something_to_say(tmp_path: Path) -> None:
         "track_id": 12,
         "class_id": 1,
         "label": "café",
+        "score": 0.87654,
         "box": [1.0, 2.0, 3.0, 4.0],
     }
     assert first["events"] == [
         {"kind": "cross", **common, "direction": "a-b", "counts": {"a-b": 3, "b-a": 1}},
-        {"kind": "leave", **common, "seconds": 2.5},
+        {"kind": "leave", **common, "seconds": 2.5, "lost": True},
     ]
     assert second["camera"] == "clip"
     assert not second.keys() & {"age_ms", "detected", "events", "path"}

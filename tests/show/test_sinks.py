@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeyolo.detections import Detections
-from edgeyolo.errors import ConfigError, MissingDependencyError, OutputError
+from edgeyolo.errors import ConfigError, OutputError
 from edgeyolo.frames import Result
 from edgeyolo.show import (
     ImageFileSink,
     ImageFolderSink,
     JsonLinesSink,
     SummarySink,
-    WindowSink,
 )
 from tests.full_disk import full_disk_after
 from tests.show.results import NAMES, result, two_boxes
@@ -77,16 +75,6 @@ def test_a_picture_on_a_full_disk(tmp_path: Path) -> None:
         ImageFileSink(tmp_path / "x.png").write(noisy)
     assert caught.value.hint == "free space, or write somewhere else"  # `run` has no -o
     assert not list(tmp_path.iterdir())
-
-
-def test_a_window_needs_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(MissingDependencyError, match="display") as raised:
-        WindowSink(on_quit=lambda: None)
-    assert raised.value.exit_code == 3
-    assert "DISPLAY" not in os.environ
 
 
 def test_the_summary_counts_by_class() -> None:
