@@ -1,6 +1,8 @@
 """Ctrl-C and SIGTERM as a wish to stop, not as an exception in the middle of a file.
 
-Owns the handlers for the time of a run. A second signal is not patient any more: it interrupts at once.
+Owns the handlers for the time of a run. One wish often comes twice (a shell, ``timeout`` and systemd send
+signals to the whole group, and each forwards its own), and a run ends within two seconds: only a signal
+that comes later is not patient any more, and interrupts at once.
 """
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
 
 __all__ = ["stopping_on_signals"]
+
+_SAME_WISH_S = 2.0
 
 
 @contextmanager
@@ -27,12 +32,16 @@ def stopping_on_signals(stop: threading.Event) -> Iterator[threading.Event]:
         Another event that tells a signal from any other reason to stop.
     """
     signalled = threading.Event()
+    first_s = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield signalled
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if signalled.is_set():
+        nonlocal first_s
+        if not signalled.is_set():
+            first_s = monotonic()
+        elif monotonic() - first_s > _SAME_WISH_S:
             raise KeyboardInterrupt
         signalled.set()
         stop.set()
