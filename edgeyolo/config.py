@@ -123,6 +123,9 @@ class BuildSection:
         gpu_fallback: What it cannot run goes to the GPU.
         sparse: 2:4 sparse kernels.
         version_compatible: The plan loads in later versions of TensorRT, too.
+        nms: ``host``, or ``graph``: the engine suppresses boxes itself.
+        nms_iou: Overlap of two boxes of one object, with ``nms = "graph"``.
+        nms_conf: Least score that takes part, with ``nms = "graph"``.
         trtexec: Write a folder for trtexec of this version in place of an engine.
     """
 
@@ -137,6 +140,9 @@ class BuildSection:
     gpu_fallback: bool = False
     sparse: bool = False
     version_compatible: bool = False
+    nms: Literal["host", "graph"] = "host"
+    nms_iou: float | None = None
+    nms_conf: float | None = None
     trtexec: str | None = None
 
     def __post_init__(self) -> None:

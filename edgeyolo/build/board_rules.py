@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeyolo.boards import Board, JetPack, jetpacks_of
@@ -63,8 +64,7 @@ def findings_for(model: onnx.ModelProto, board: Board | None) -> tuple[Finding, 
     found = [*_everywhere(facts)]
     if board is not None:
         found += _on_board(facts, board)
-        for line in jetpacks_of(board):
-            found += _on_release(facts, line)
+        found += _on_releases(facts, jetpacks_of(board))
     return tuple(found)
 
 
@@ -158,6 +158,15 @@ def _on_dla(facts: _Facts, board: Board) -> Iterator[Finding]:
         )
     else:
         yield Finding("note", f"{board.title} has {cores}, and every operator of this graph can run there")
+
+
+def _on_releases(facts: _Facts, lines: tuple[JetPack, ...]) -> Iterator[Finding]:
+    """Ask each release that a board can have; what only older ones refuse is a warning."""
+    by_line = [list(_on_release(facts, line)) for line in lines]
+    newest_takes_it = all(finding.level != "refused" for finding in by_line[-1])
+    for finding in chain.from_iterable(by_line):
+        lower = newest_takes_it and finding.level == "refused"
+        yield replace(finding, level="warning") if lower else finding
 
 
 def _on_release(facts: _Facts, line: JetPack) -> Iterator[Finding]:

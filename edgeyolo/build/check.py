@@ -30,6 +30,8 @@ NOT_A_JETSON = (
 )
 # The desktop GPU nearest to Orin's SM 8.7; with TensorRT-RTX an engine for Orin or Thor cannot be made.
 _COMPUTE_CAPABILITY = "SM86"
+# Layers whose sizes depend on data: TensorRT has kernels for them, TensorRT-RTX 1.7 has none (its issue 32).
+_NOT_IN_RTX = ("NMS", "NON_ZERO")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class CheckReport:
         board: Short name of the board whose rules were asked; None for none.
         compiler: Package and version.
         parsed: The parser took it.
-        compiled: The compiler made a plan.
+        compiled: The compiler made a plan; False, too, where it cannot be asked and a finding says so.
         plan_mib: Size of that plan; 0 where there is none.
         layers: Layers of the parsed network.
         inputs: I/O tensors that go in.
@@ -67,7 +69,7 @@ class CheckReport:
     @property
     def passed(self) -> bool:
         """Whether nothing refuses the graph."""
-        return self.compiled and all(finding.level != "refused" for finding in self.findings)
+        return self.parsed and all(finding.level != "refused" for finding in self.findings)
 
 
 def check(path: Path, *, board: Board | None = None) -> CheckReport:
@@ -124,6 +126,18 @@ def _compiled_mib(trt: Any, network: Network, log: BuildLog, findings: list[Find
         add_profile(network, config, Batches(1, 1, 4), log)
     plan = network.builder.build_serialized_network(network.network, config)
     if plan is None:
-        findings.append(Finding("refused", f"the compiler makes no plan of it:\n{log.last()}"))
+        findings.append(_no_plan(network, log))
         return 0.0
     return float(plan.nbytes) / (1 << 20)
+
+
+def _no_plan(network: Network, log: BuildLog) -> Finding:
+    layers = [network.network.get_layer(index) for index in range(network.network.num_layers)]
+    lacking = sorted({layer.type.name for layer in layers if layer.type.name in _NOT_IN_RTX})
+    if lacking:
+        return Finding(
+            "warning",
+            f"not compiled: TensorRT-RTX has no kernel for {', '.join(lacking)}, TensorRT on a board has one",
+            "check the model without it, too: edgeyolo adapt --strip-nms, or build with --nms host",
+        )
+    return Finding("refused", f"the compiler makes no plan of it:\n{log.last()}")

@@ -17,6 +17,7 @@ __all__ = ["register"]
 
 _TENSORRT = "TensorRT"
 _INT8 = "INT8"
+_NMS = "Suppression"
 
 
 def register(app: typer.Typer) -> None:
@@ -89,6 +90,15 @@ def build(  # noqa: PLR0913 - options of a command
             rich_help_panel=_TENSORRT,
         ),
     ] = None,
+    nms: Annotated[
+        str, typer.Option(help="host, or graph: the engine suppresses boxes itself.", rich_help_panel=_NMS)
+    ] = "host",
+    nms_iou: Annotated[
+        float | None, typer.Option(help="Overlap of two boxes of one object; 0.45.", rich_help_panel=_NMS)
+    ] = None,
+    nms_conf: Annotated[
+        float | None, typer.Option(help="Least score that takes part; 0.01.", rich_help_panel=_NMS)
+    ] = None,
     family: Family = None,
     anchors: Anchors = None,
     names: Names = None,
@@ -98,7 +108,13 @@ def build(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Build an engine and its sidecar, and prove that it loads here."""
     from edgeyolo.pipeline.adapt import options_from_text
-    from edgeyolo.pipeline.build import Batches, BuildConfig, TensorRTOptions, build_engine
+    from edgeyolo.pipeline.build import (
+        Batches,
+        BuildConfig,
+        TensorRTOptions,
+        build_engine,
+        nms_from_options,
+    )
     from edgeyolo.pipeline.trtexec import write_trtexec_folder
 
     options = TensorRTOptions(
@@ -121,6 +137,7 @@ def build(  # noqa: PLR0913 - options of a command
         calibrate_on_device=on_device,
         limit=limit,
         tensorrt=options,
+        nms=nms_from_options(nms, iou=nms_iou, conf=nms_conf),
         adapt=options_from_text(
             family=family, anchors=anchors, names=names, preprocess=preprocess, size=size, strip_nms=strip_nms
         ),
@@ -136,6 +153,9 @@ def build(  # noqa: PLR0913 - options of a command
             version_compatible=version_compatible,
             dla=dla,
             gpu_fallback=gpu_fallback,
+            nms=None if nms == "host" else nms,
+            nms_iou=nms_iou,
+            nms_conf=nms_conf,
         ),
     )
     if trtexec is not None:

@@ -61,7 +61,8 @@ def check(  # noqa: PLR0913 - one parameter an option
 
 
 def _print(report: CheckReport) -> None:
-    for what, done in (("parses", report.parsed), ("compiles", report.compiled)):
+    asked = report.compiled or not report.passed  # else the compiler lacks a kernel that TensorRT has
+    for what, done in (("parses", report.parsed), ("compiles", report.compiled))[: 2 if asked else 1]:
         typer.echo(f"{report.model}: {what if done else 'REFUSED, not ' + what} ({report.compiler})")
     for tensor in (*report.inputs, *report.outputs):
         side = "input " if tensor in report.inputs else "output"

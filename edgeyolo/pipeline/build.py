@@ -16,27 +16,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from edgeyolo.build import BackendChoice, Batches, TensorRTOptions, build, choose_backend
 from edgeyolo.build.trt_options import strongly_typed
 from edgeyolo.errors import ConfigError
 from edgeyolo.files import sha256_of
 from edgeyolo.graph.onnx_file import read_onnx
+from edgeyolo.graph.suppress import GraphNms, nms_from_options
 from edgeyolo.pipeline.adapt import AdaptOptions, contract_form
 from edgeyolo.pipeline.graph_for import Wanted, cache_bytes, checked_scales, graph_for, scales_path
 from edgeyolo.runtime import Engine, open_engine
 from edgeyolo.sidecar import Backend, EngineInfo
 from edgeyolo.spec import Precision
 
-# Batches and TensorRTOptions belong to a BuildConfig: who makes one finds them here.
+# Batches, TensorRTOptions and suppression belong to a BuildConfig: who makes one finds them here.
 __all__ = [
     "Batches",
     "BuildConfig",
+    "GraphNms",
     "Speed",
     "TensorRTOptions",
     "build_engine",
     "in_contract_form",
     "measure",
+    "nms_from_options",
 ]
 
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 50
@@ -63,6 +67,7 @@ class BuildConfig:
         calibrate_on_device: Pictures for TensorRT's own calibrator, as ``edgeyolo calibrate`` takes them.
         limit: Most pictures for that.
         tensorrt: What else only TensorRT has.
+        nms: A suppression that becomes part of the engine; None leaves it to the host.
         adapt: What the user says of a model of another origin.
         source: The model of another origin that `model` was adapted from.
         words: Options as they were given on a command line, for the command that the sidecar keeps.
@@ -78,6 +83,7 @@ class BuildConfig:
     calibrate_on_device: str | None = None
     limit: int | None = None
     tensorrt: TensorRTOptions = field(default_factory=TensorRTOptions)
+    nms: GraphNms | None = None
     adapt: AdaptOptions = field(default_factory=AdaptOptions)
     source: Path | None = None
     words: tuple[str, ...] = ()
@@ -172,13 +178,15 @@ def _build_engine(config: BuildConfig, say: Callable[[str], None]) -> EngineInfo
             "--implicit and --calibrate-on-device are TensorRT's, ONNX Runtime is the backend",
             hint="--calibration DIR alone, or --backend tensorrt",
         )
-    if not config.model.is_file() or (scales is None and backend == "onnxruntime"):
+    as_it_is = scales is None and backend == "onnxruntime" and config.nms is None
+    if not config.model.is_file() or as_it_is:
         info = _built(config, backend, config.model, None, config.tensorrt, say)
         if config.precision == "int8":
             say(_UNMEASURED)
         return info
+    typed = _typed(backend, implicit)
     wanted = Wanted(
-        backend=backend, precision=config.precision, typed=_typed(backend, implicit), implicit=implicit
+        backend=backend, precision=config.precision, typed=typed, implicit=implicit, nms=config.nms
     )
     with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder, _options(config, scales) as options:
         graph = graph_for(config.model, wanted, scales, Path(folder))
@@ -187,13 +195,20 @@ def _build_engine(config: BuildConfig, say: Callable[[str], None]) -> EngineInfo
         if backend == "tensorrt":
             options = dataclasses.replace(options, decode=graph.decode)
         info = _built(config, backend, graph.path, graph.made_from, options, say)
+        if config.nms is not None:
+            info = _with_extra(config, info, nms=dataclasses.asdict(config.nms))
         if backend == "tensorrt" or scales is None:
             return info
         fp32 = Path(folder, "fp32.engine")
         build(config.model, fp32, backend=backend, precision="fp32")
         speed = measure(config.output, fp32)
     say(str(speed))
-    info = dataclasses.replace(info, extra={**info.extra, "speed_at_build": dataclasses.asdict(speed)})
+    return _with_extra(config, info, speed_at_build=dataclasses.asdict(speed))
+
+
+def _with_extra(config: BuildConfig, info: EngineInfo, **facts: Any) -> EngineInfo:
+    """Write more into a sidecar."""
+    info = dataclasses.replace(info, extra={**info.extra, **facts})
     info.write(config.output)
     return info
 

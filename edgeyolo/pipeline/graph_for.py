@@ -1,4 +1,4 @@
-"""The graph that a backend wants: the float model as it is, with Q/DQ nodes, in FP16, or both.
+"""The graph that a backend wants: the float model as it is, with Q/DQ nodes, in FP16, with suppression.
 
 Owns that choice and the making of the graph from the model and its scales. Refuses to build an engine of it.
 """
@@ -15,6 +15,7 @@ from edgeyolo.files import sha256_of
 from edgeyolo.graph.fp16 import half_model
 from edgeyolo.graph.half_plan import half_plan, reasons
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
+from edgeyolo.graph.suppress import GraphNms, suppress_in_graph
 from edgeyolo.qdq import int8_model
 from edgeyolo.scales import Scales, read_scales
 from edgeyolo.sidecar import Backend
@@ -37,12 +38,14 @@ class Wanted:
         precision: What it shall compute in.
         typed: The backend takes its types from the graph alone (TensorRT from 10.12 on).
         implicit: INT8 comes from a calibration cache, the graph stays float.
+        nms: A suppression to put into the graph.
     """
 
     backend: Backend
     precision: Precision
     typed: bool = False
     implicit: bool = False
+    nms: GraphNms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +77,14 @@ def graph_for(model: Path, wanted: Wanted, scales: Path | None, folder: Path) ->
     Raises:
         CalibrationError: The scales cannot be read, or are another model's (`StaleScalesError`).
         GraphError: The graph cannot be changed in the way that is wanted.
+        ConfigError: It is no detector, and a suppression is wanted.
         MismatchError: Its FP16 form computes something else.
     """
     made_from = {"onnx": sha256_of(model)}
     if scales is not None:
         made_from["scales"] = sha256_of(scales)
-    if scales is None and (wanted.backend == "onnxruntime" or wanted.precision == "fp32"):
+    as_it_is = scales is None and (wanted.backend == "onnxruntime" or wanted.precision == "fp32")
+    if as_it_is and wanted.nms is None:
         return GraphFor(path=model, made_from=made_from)
     graph = read_onnx(model)
     decode = frozenset(half_plan(graph).decode)
@@ -91,7 +96,8 @@ def graph_for(model: Path, wanted: Wanted, scales: Path | None, folder: Path) ->
             path = folder / "int8.onnx"
     quantized = any(node.op_type == "QuantizeLinear" for node in graph.graph.node)
     fits = quantized == (wanted.precision == "int8")  # what does not fit is refused by the builder
-    if wanted.typed and not wanted.implicit and fits and not _has_half(graph):
+    lowered = wanted.typed and not wanted.implicit and wanted.precision != "fp32"
+    if lowered and fits and not _has_half(graph):
         graph, report = half_model(graph)
         path = folder / f"{wanted.precision}.onnx"
         worst = max(item.error for item in report.closeness)
@@ -99,6 +105,9 @@ def graph_for(model: Path, wanted: Wanted, scales: Path | None, folder: Path) ->
         notes.append(f"FP32 in the graph: {reasons(report.plan)}")
         if report.raised_scales:
             notes.append(f"{report.raised_scales} INT8 scales raised to the least that FP16 holds")
+    if wanted.nms is not None:  # last: the proof of FP16 compares scores, and a choice among them jumps
+        decode |= suppress_in_graph(graph, wanted.nms)
+        path = folder / "suppressed.onnx"
     if path != model:
         write_onnx(graph, path)
     return GraphFor(path=path, made_from=made_from, decode=decode, notes=tuple(notes))

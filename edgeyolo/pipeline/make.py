@@ -25,6 +25,7 @@ from edgeyolo.fetch.catalogue import known_model
 from edgeyolo.fetch.download import default_cache, fetch
 from edgeyolo.files import sha256_of, write_text
 from edgeyolo.graph.simplify import simplify
+from edgeyolo.graph.suppress import nms_from_options
 from edgeyolo.pipeline.adapt import adapt, is_contract_form, options_from_text, reasoning
 from edgeyolo.pipeline.build import BuildConfig, build_engine
 from edgeyolo.pipeline.calibrate import calibrate
@@ -198,6 +199,7 @@ class _Run:
             calibration=calibration,
             implicit=section.implicit,
             recipe=self._recipe.path,
+            nms=nms_from_options(section.nms, iou=section.nms_iou, conf=section.nms_conf),
             tensorrt=TensorRTOptions(
                 batches=None if section.batches is None else Batches.parse(section.batches),
                 workspace_mib=section.workspace_mib,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from edgeyolo.boards import BOARDS, JETPACKS, jetpacks_of
 from edgeyolo.build.trt_options import cache_number
 from edgeyolo.errors import ConfigError, GraphError
-from edgeyolo.files import sha256_of, whole_folder, write_text
+from edgeyolo.files import whole_folder, write_text
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.graph.slices import slices_from_splits
 from edgeyolo.machine import version_tuple, versions_here
-from edgeyolo.pipeline.build import BuildConfig
+from edgeyolo.pipeline.build import BuildConfig, in_contract_form
 from edgeyolo.pipeline.graph_for import Wanted, cache_bytes, checked_scales, graph_for, scales_path
 from edgeyolo.pipeline.trtexec_command import CACHE, ENGINE, MODEL, TrtexecBuild, Version
 from edgeyolo.sidecar import EngineInfo
@@ -71,14 +71,28 @@ def write_trtexec_folder(
         EdgeYoloError: As `graph_for`.
     """
     say = report or (lambda _: None)
-    there = _version(version)
     _check(config)
     build = TrtexecBuild(
-        version=there, precision=config.precision, implicit=config.implicit, options=config.tensorrt
+        version=_version(version),
+        precision=config.precision,
+        implicit=config.implicit,
+        in_graph_nms=config.nms is not None,
+        options=config.tensorrt,
     )
+    with in_contract_form(config, say) as ready:
+        return _write_folder(ready, version, build, say)
+
+
+def _write_folder(
+    config: BuildConfig, version: str, build: TrtexecBuild, say: Callable[[str], None]
+) -> TrtexecFolder:
     scales = None if config.calibration is None else scales_path(config.calibration)
     wanted = Wanted(
-        backend="tensorrt", precision=config.precision, typed=build.typed, implicit=config.implicit
+        backend="tensorrt",
+        precision=config.precision,
+        typed=build.typed,
+        implicit=config.implicit,
+        nms=config.nms,
     )
     with tempfile.TemporaryDirectory(prefix="edgeyolo-") as scratch, whole_folder(config.output) as folder:
         graph = graph_for(config.model, wanted, scales, Path(scratch))
@@ -90,7 +104,7 @@ def write_trtexec_folder(
         write_onnx(model, folder / MODEL)
         if config.implicit and scales is not None:
             found = checked_scales(config.model, read_onnx(config.model), scales)
-            (folder / CACHE).write_bytes(cache_bytes(found, cache_number(there)))
+            (folder / CACHE).write_bytes(cache_bytes(found, cache_number(build.version)))
         script = _SCRIPT.format(engine=ENGINE, version=version, command=info.command)
         write_text(folder / "build.sh", script)
         (folder / "build.sh").chmod(0o755)
@@ -161,7 +175,6 @@ def _info(
     if spec is None:
         raise GraphError(f"{config.model}: edgeyolo.* metadata expected, none found", hint="edgeyolo convert")
     inputs, outputs = _tensors(model.graph.input), _tensors(model.graph.output)
-    recipe = {} if config.recipe is None else {"recipe": sha256_of(config.recipe)}
     return EngineInfo(
         backend="tensorrt",
         precision=config.precision,
@@ -169,12 +182,12 @@ def _info(
         inputs=inputs,
         outputs=outputs,
         engine_sha256="",
-        made_from={**made_from, **recipe},
+        made_from={**made_from, **config.made_from()},
         versions={**versions_here(), "tensorrt": ".".join(map(str, build.version))},
         machine={},
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=build.command(inputs[0], decode),
-        extra=config.tensorrt.json(),
+        extra={**config.tensorrt.json(), **({} if config.nms is None else {"nms": asdict(config.nms)})},
     )
 
 

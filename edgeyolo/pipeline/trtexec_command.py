@@ -26,6 +26,7 @@ Version = tuple[int, int, int]
 MODEL, ENGINE, CACHE = "model.onnx", "model.engine", "calibration.cache"
 _FIRST_POOLS, _FIRST_LAYERS = (8, 4), (8, 4)
 _FIRST_SKIP, _FIRST_LEVELS, _FIRST_COMPATIBLE = (8, 6), (8, 6), (8, 6)
+_FIRST_NMS = (8, 5)  # the parser's NonMaxSuppression
 _FIRST_ALWAYS_STRONG = (11,)  # the precision flags, --calib and the need for --stronglyTyped are gone
 _PLAIN_NAME = re.compile(r"[\w./-]+")
 
@@ -38,6 +39,7 @@ class TrtexecBuild:
         version: TensorRT's on the board.
         precision: What was asked for.
         implicit: INT8 comes from the calibration cache, the graph is float.
+        in_graph_nms: The graph has a NonMaxSuppression.
         options: What else was asked for.
 
     Raises:
@@ -48,6 +50,7 @@ class TrtexecBuild:
     version: Version
     precision: Precision
     implicit: bool
+    in_graph_nms: bool = False
     options: TensorRTOptions
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class TrtexecBuild:
         for name, asked, first in (
             ("--optimization-level", self.options.optimization_level is not None, _FIRST_LEVELS),
             ("--version-compatible", self.options.version_compatible, _FIRST_COMPATIBLE),
+            ("--nms graph", self.in_graph_nms, _FIRST_NMS),
         ):
             if asked and self.version < first:
                 came = ".".join(map(str, first))

@@ -16,6 +16,7 @@ from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.build.trt_network import layers_of_nodes, parse_network
 from edgeyolo.errors import ConfigError, GraphError
 from edgeyolo.graph.half_plan import half_plan
+from edgeyolo.graph.suppress import GraphNms, suppress_in_graph
 from tests import tiny_models
 from tests.command import edgeyolo
 from tests.small_nets import HEADS, converted
@@ -124,10 +125,11 @@ def test_rules_of_boards(tmp_path: Path) -> None:
     assert "refused" not in {f.level for f in findings_for(onnx.load(right), board_named("orin-nx"))}
     stored = quantised(tmp_path / "stored.onnx", stored=True)
     # JetPack 5.0.2, 5.1 and 6.0 have TensorRT 8; 6.1 and later take it.
-    assert levels(stored, "orin-nx", "stored as int8") == ["refused"] * 3
+    assert levels(stored, "orin-nx", "stored as int8") == ["warning"] * 3  # its newest JetPack takes them
+    assert set(levels(stored, "xavier-nx", "stored as int8")) == {"refused"}  # none of its JetPacks does
     assert levels(stored, "thor", "stored as int8") == []
     halves = quantised(tmp_path / "halves.onnx", scale=np.float16)
-    assert levels(halves, "orin-nano", "FP16") == ["refused"] * 3
+    assert levels(halves, "orin-nano", "FP16") == ["warning"] * 3
 
 
 def test_rules_of_dla(tmp_path: Path) -> None:
@@ -173,6 +175,25 @@ def test_files_and_boards_that_are_none(tmp_path: Path) -> None:
         check(tmp_path / "absent.onnx")
     with pytest.raises(ConfigError, match="orin-nano"):
         board_named("orin-nan0")
+
+
+@compiler
+def test_suppression_in_the_graph_is_parsed_and_cannot_be_compiled_here(tmp_path: Path) -> None:
+    model = onnx.load(converted(tmp_path, "yolo"))
+    suppress_in_graph(model, GraphNms())
+    onnx.save(model, tmp_path / "suppressed.onnx")
+    report = check(tmp_path / "suppressed.onnx", board=board_named("orin-nano"))
+    assert (report.passed, report.parsed, report.compiled) == (True, True, False)
+    warnings = [finding.text for finding in report.findings if finding.level == "warning"]
+    assert warnings == [
+        "JetPack 5.0.2 (TensorRT 8.4.1): NonMaxSuppression is not taken before TensorRT 8.5",
+        "not compiled: TensorRT-RTX has no kernel for NMS, TensorRT on a board has one",
+    ]
+    done = edgeyolo("check", tmp_path / "suppressed.onnx")
+    assert done.returncode == 0
+    assert "REFUSED" not in done.stdout
+    report = check(tmp_path / "suppressed.onnx", board=board_named("nano"))  # TensorRT 8.2
+    assert not report.passed
 
 
 @compiler

@@ -15,8 +15,8 @@ import pytest
 
 from edgeyolo.build import Batches, TensorRTOptions, build
 from edgeyolo.errors import SourceError
-from edgeyolo.pipeline.build import BuildConfig, build_engine
-from edgeyolo.runtime import open_engine
+from edgeyolo.pipeline.build import BuildConfig, GraphNms, build_engine
+from edgeyolo.runtime import Detector, open_engine
 from edgeyolo.runtime.cuda import Device
 from edgeyolo.sidecar import EngineInfo, read_sidecar
 from tests.pipeline.test_build_tensorrt import calibrated
@@ -87,6 +87,34 @@ def test_every_head(cuda: Simulator, tensorrt: ModuleType, tmp_path: Path, head:
     expected, found = infer(tmp_path / "cpu.engine", pixels), infer(tmp_path / "gpu.engine", pixels)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_suppression_in_the_engine_finds_what_the_hosts_finds(
+    cuda: Simulator, tensorrt: ModuleType, tmp_path: Path, precision: Any
+) -> None:
+    model = converted(tmp_path, "yolo")
+    for name, nms in (("host", None), ("graph", GraphNms())):
+        build_on_gpu(
+            BuildConfig(
+                model=model,
+                output=tmp_path / f"{name}.engine",
+                backend="tensorrt",
+                precision=precision,
+                nms=nms,
+            )
+        )
+    picture = np.random.default_rng(7).integers(0, 256, (64, 64, 3), np.uint8)
+    with (
+        Detector(tmp_path / "host.engine", conf=0.2) as host,
+        Detector(tmp_path / "graph.engine", conf=0.2) as graph,
+    ):
+        expected, found = host(picture), graph(picture)
+    assert len(expected) > 10
+    assert np.array_equal(found.xyxy, expected.xyxy)
+    assert np.array_equal(found.scores, expected.scores)
+    assert np.array_equal(found.class_ids, expected.class_ids)
+    assert read_sidecar(tmp_path / "graph.engine").extra["nms"] == {"iou": 0.45, "conf": 0.01}
 
 
 def pictures(folder: Path, count: int) -> Path:

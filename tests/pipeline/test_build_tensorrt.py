@@ -18,7 +18,7 @@ from edgeyolo.errors import ConfigError, PrecisionError, StaleScalesError
 from edgeyolo.files import sha256_of
 from edgeyolo.gpu import Gpu
 from edgeyolo.machine import version_tuple
-from edgeyolo.pipeline.build import BuildConfig, build_engine
+from edgeyolo.pipeline.build import BuildConfig, GraphNms, build_engine
 from edgeyolo.pipeline.trtexec import write_trtexec_folder
 from edgeyolo.qdq import GraphView, quant_plan
 from edgeyolo.scales import Provenance, Scales, TensorScale, preprocess_sha256
@@ -213,6 +213,18 @@ def test_the_names_that_trtexec_is_given_are_those_of_the_parser(tmp_path: Path)
     assert named_layers(words, "--layerPrecisions=") == floats
 
 
+def test_suppression_in_a_folder_for_trtexec(tmp_path: Path) -> None:
+    converted(tmp_path, "yolo")
+    folder, words = folder_for(tmp_path, "8.5", precision="fp16", nms=GraphNms(iou=0.5))
+    written = onnx.load(folder / "model.onnx")
+    assert any(node.op_type == "NonMaxSuppression" for node in written.graph.node)
+    assert {"nms_kept", "nms_best_only"} <= named_layers(words, "--layerPrecisions=")
+    assert "nms_chosen" not in named_layers(words, "--layerPrecisions=")  # indexes have no precision
+    described = json.loads((folder / "model.engine.json").read_text())
+    assert described["spec"]["final"]
+    assert described["extra"]["nms"] == {"iou": 0.5, "conf": 0.01}
+
+
 def outputs_of(model: Any) -> Any:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
@@ -277,6 +289,7 @@ def test_what_a_release_does_not_have_is_refused(tmp_path: Path) -> None:
         "7.1": {}, "8": {}, "new": {},
         "8.5": {"tensorrt": TensorRTOptions(optimization_level=5)},
         "8.2": {"tensorrt": TensorRTOptions(version_compatible=True)},
+        "8.4": {"nms": GraphNms()},
         "8.6": {"backend": "onnxruntime"},
         "10.3": {"precision": "int8", "calibrate_on_device": "images"},
     }.items():  # fmt: skip
