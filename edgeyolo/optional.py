@@ -24,6 +24,8 @@ _EXTRA_OF = {
     "pycuda": "device",
     "faster_coco_eval": "eval",
     "tensorrt_rtx": "check",
+    "uvicorn": "web",
+    "prometheus_client": "web",
 }
 _JETPACK = (
     "JetPack provides it: make the environment with `python3 -m venv --system-site-packages .venv` "

@@ -24,14 +24,15 @@ SHARED_DATA = PROJECT.parent / "shared" / "data"
 LIBDARKNET = Path("/usr/lib/darknet/libdarknet.so")
 
 
-def _package(name: str) -> Callable[[], str | None]:
+def _package(*names: str) -> Callable[[], str | None]:
     def missing() -> str | None:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a package's own deprecations are not our test
-                importlib.import_module(name)
-        except ImportError as exc:
-            return f"the package {name} does not import: {exc}"
+        for name in names:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # a package's own deprecations are not our test
+                    importlib.import_module(name)
+            except ImportError as exc:
+                return f"the package {name} does not import: {exc}"
         return None
 
     return missing
@@ -90,6 +91,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "tensorrt-bindings": _tensorrt_bindings,
     "tensorrt-rtx": _package("tensorrt_rtx"),
     "torch": _package("torch"),
+    "web": _package("uvicorn", "prometheus_client"),
     "xvfb": _programs("Xvfb", "xdotool"),
 }
 

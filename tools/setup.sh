@@ -106,9 +106,9 @@ opencv_requirement() {
 # --- go ---------------------------------------------------------------------------------------------------
 
 case ${1:-} in
-    run) more=eval ;;
-    test) more=eval,test ;;
-    check) more=eval,test,dev ;;
+    run) more=eval,web ;;
+    test) more=eval,web,test ;;
+    check) more=eval,web,test,dev ;;
     *) stop "usage: tools/setup.sh run|test|check" ;;
 esac
 python=$(find_python) || exit 1
