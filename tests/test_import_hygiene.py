@@ -13,8 +13,8 @@ import pytest
 from tests.parts import PROJECT
 
 HEAVY = (
-    "cv2", "faster_coco_eval", "onnx", "onnxruntime", "onnxsim", "pooch", "prometheus_client", "pycuda", "requests",
-    "tensorrt", "uvicorn",
+    "cv2", "faster_coco_eval", "onnx", "onnxruntime", "onnxsim", "pooch", "prometheus_client", "pycuda",
+    "requests", "tensorrt", "uvicorn",
 )  # fmt: skip
 
 IMPORT_ALL = """

@@ -58,10 +58,6 @@ export class CameraCard {
     else this.#stream.forget(this.#camera);
   }
 
-  get wide() {
-    return this.#status?.size_wh ?? [16, 9];
-  }
-
   frame(head, blob) {
     this.#shownAt = head.unix_s;
     this.screen.show(blob);
@@ -98,8 +94,17 @@ export class CameraCard {
     setText(this.#find(".tail"), `${ms(status.age_ms.p90)}, ${ms(status.age_ms.p99)} ms`);
     setText(this.#find(".dropped"), number(status.dropped));
     setText(this.#find(".reconnects"), number(status.reconnects));
+    this.#shape(status.size_wh ?? [16, 9]);
     this.#veil();
     return before && before !== status.state ? `Camera ${this.#camera} is ${status.state}. ${status.reason ?? ""}` : "";
+  }
+
+  // Until there is a picture, its place has its shape.
+  #shape([width, height]) {
+    const canvas = this.#find("canvas");
+    if ("pictured" in this.element.dataset || canvas.width * height === canvas.height * width) return;
+    canvas.width = width;
+    canvas.height = height;
   }
 
   #veil() {
@@ -110,7 +115,7 @@ export class CameraCard {
     const said = {
       connecting: "Connecting …",
       live: "Waiting for a picture …",
-      stalled: `No frame for ${duration(since)}`,
+      stalled: reason ? "" : `No frame for ${duration(since)}`,
       retrying: retry === null ? "Connecting again …" : `Connecting again in ${Math.ceil(retry)} s`,
       ended: "Ended",
       failed: "Given up",

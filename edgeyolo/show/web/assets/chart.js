@@ -3,6 +3,7 @@
 import { makeSvg, make, setText, clock } from "./dom.js";
 
 const SAMPLES = 300;
+const FEWEST = 60;
 const HEIGHT = 100;
 
 export class Chart {
@@ -11,7 +12,7 @@ export class Chart {
   #strong = makeSvg("path");
   #faint = makeSvg("path", { class: "faint" });
   #mark = makeSvg("line", { class: "mark", y1: 0, y2: HEIGHT, visibility: "hidden" });
-  #svg = makeSvg("svg", { viewBox: `0 0 ${SAMPLES - 1} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+  #svg = makeSvg("svg", { preserveAspectRatio: "none", role: "img" });
   #top = make("span", "top");
   #what;
   #text;
@@ -23,7 +24,7 @@ export class Chart {
     this.#what = what;
     this.#text = text;
     this.#least = least;
-    this.#svg.append(makeSvg("line", { x1: 0, x2: SAMPLES - 1, y1: HEIGHT, y2: HEIGHT }), this.#area, this.#faint, this.#strong, this.#mark);
+    this.#svg.append(makeSvg("line", { x1: 0, x2: SAMPLES, y1: HEIGHT, y2: HEIGHT }), this.#area, this.#faint, this.#strong, this.#mark);
     this.#top.setAttribute("aria-hidden", "true");
     parent.append(this.#svg, this.#top);
     parent.addEventListener("pointermove", (event) => this.#point(event));
@@ -35,14 +36,20 @@ export class Chart {
     if (this.#rows.length > SAMPLES) this.#rows.shift();
   }
 
+  // A minute wide at first, growing to all five.
+  get #span() {
+    return Math.max(FEWEST, this.#rows.length);
+  }
+
   draw() {
+    this.#svg.setAttribute("viewBox", `0 0 ${this.#span - 1} ${HEIGHT}`);
     const shown = this.#rows.flatMap((row) => row.slice(1)).filter(Number.isFinite);
     const top = niceTop(Math.max(this.#least, ...shown));
     const line = this.#line(1, top);
     this.#strong.setAttribute("d", line);
     this.#faint.setAttribute("d", this.#line(2, top));
-    const first = SAMPLES - this.#rows.length;
-    this.#area.setAttribute("d", line ? `M${first} ${HEIGHT}L${line.slice(1)}L${SAMPLES - 1} ${HEIGHT}Z` : "");
+    const first = this.#span - this.#rows.length;
+    this.#area.setAttribute("d", line ? `M${first} ${HEIGHT}L${line.slice(1)}L${this.#span - 1} ${HEIGHT}Z` : "");
     this.#label(top);
     const strong = this.#rows.map((row) => row[1]).filter(Number.isFinite);
     const said = strong.length ? `now ${this.#text(strong.at(-1))}, lowest ${this.#text(Math.min(...strong))}, highest ${this.#text(Math.max(...strong))}` : "nothing yet";
@@ -50,7 +57,7 @@ export class Chart {
   }
 
   #line(column, top) {
-    const first = SAMPLES - this.#rows.length;
+    const first = this.#span - this.#rows.length;
     const points = this.#rows.map((row, i) => `${first + i} ${(HEIGHT * (1 - (Number.isFinite(row[column]) ? row[column] : 0) / top)).toFixed(1)}`);
     return this.#rows.some((row) => Number.isFinite(row[column])) ? `M${points.join("L")}` : "";
   }
@@ -64,10 +71,10 @@ export class Chart {
     this.#pointed = null;
     if (event) {
       const box = this.#svg.getBoundingClientRect();
-      const sample = Math.round(((event.clientX - box.left) / box.width) * (SAMPLES - 1)) - (SAMPLES - this.#rows.length);
+      const sample = Math.round(((event.clientX - box.left) / box.width) * (this.#span - 1)) - (this.#span - this.#rows.length);
       if (sample >= 0 && sample < this.#rows.length) {
         this.#pointed = sample;
-        const x = SAMPLES - this.#rows.length + sample;
+        const x = this.#span - this.#rows.length + sample;
         this.#mark.setAttribute("x1", x);
         this.#mark.setAttribute("x2", x);
       }

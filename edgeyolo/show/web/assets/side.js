@@ -5,7 +5,8 @@ import { byId, make, setText, number, ms, clock, duration } from "./dom.js";
 const MOST_EVENTS = 200;
 const OLD_S = 10;
 
-export function showSeen(seen, several) {
+export function showSeen(sightings, several) {
+  const seen = sightings.sort((a, b) => natural(a.camera, b.camera) || natural(a.label, b.label));
   const body = byId("seen");
   const now = Date.now() / 1000;
   byId("seen-none").hidden = seen.length > 0;
@@ -47,6 +48,8 @@ export function addEvent(event, several) {
   while (list.children.length > MOST_EVENTS) list.lastChild.remove();
   byId("events-none").hidden = true;
 }
+
+const natural = new Intl.Collator("en", { numeric: true }).compare;
 
 function sentence({ kind, where, label, track_id: id, camera, direction, seconds }, several) {
   const after = seconds === undefined ? "" : ` after ${number(seconds, 1)} s`;

@@ -10,7 +10,8 @@ export function startTheme() {
   let choice = CHOICES.includes(localStorage.getItem(KEY)) ? localStorage.getItem(KEY) : "auto";
   const show = () => {
     document.documentElement.dataset.theme = choice;
-    button.textContent = `Theme: ${choice}`;
+    button.title = `Theme: ${choice}`;
+    button.setAttribute("aria-label", button.title);
   };
   button.addEventListener("click", () => {
     choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
