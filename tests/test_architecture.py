@@ -24,6 +24,7 @@ STAGES = {
 TOP = {"cli", "pipeline"}
 BANNED_NAMES = {"utils", "common", "helpers", "misc", "util"}
 MAX_LINES = 400
+DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _name(path: Path) -> str:
@@ -128,9 +129,7 @@ def test_all_names_every_public_function_and_class(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), "a module says what it owns and what it refuses to own"
     public = {
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        node.name for node in tree.body if isinstance(node, DEFINITION) and not node.name.startswith("_")
     }
     # A command is public by typer's register, and its function bears the command's name.
     assert public <= _all(tree) or (_room(_name(path)) == "cli" and _all(tree) == {"register"})
@@ -143,7 +142,7 @@ def test_all_names_nothing_that_is_not_there(path: Path) -> None:
         name
         for node in ast.walk(tree)
         for name in (
-            [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            [node.name] if isinstance(node, DEFINITION)
             else [alias.asname or alias.name for alias in node.names] if isinstance(node, ast.ImportFrom)
             else [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             else []

@@ -33,6 +33,18 @@ def run(  # noqa: PLR0913 - one parameter an option
         Path | None, typer.Option(metavar="F|-", help="One JSON line a frame; - is stdout.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window.")] = False,
+    web: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Serve a page; beyond this machine a token is asked for."),
+    ] = None,
+    web_token_file: Annotated[
+        Path | None, typer.Option(metavar="F", help="The page's token.", show_default="$EDGEYOLO_WEB_TOKEN")
+    ] = None,
+    web_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="The page has this name, as behind a proxy.")
+    ] = None,
+    web_clients: Annotated[int, typer.Option(help="Streams of the page at a time.")] = 128,
+    web_fps: Annotated[float, typer.Option(help="Pictures a second of the page, at most.")] = 15.0,
     frames: Annotated[int | None, typer.Option(help="Stop after so many frames.")] = None,
     conf: Annotated[
         float | None, typer.Option(help="Least score of a box, 0..1.", show_default="0.25")
@@ -65,13 +77,20 @@ def run(  # noqa: PLR0913 - one parameter an option
     """Detect in pictures, videos and cameras; without --save, --jsonl or --show it prints what was found."""
     from edgeyolo.pipeline.run import RunConfig
     from edgeyolo.pipeline.run import run as run_engine
-    from edgeyolo.pipeline.sinks import SinkConfig
+    from edgeyolo.pipeline.sinks import SinkConfig, WebConfig
 
+    if web is None and (web_token_file or web_host):
+        raise typer.BadParameter("--web-token-file and --web-host are for --web HOST:PORT")
+    page = None
+    if web is not None:
+        page = WebConfig(
+            address=web, token_file=web_token_file, hosts=web_host or (), clients=web_clients, fps=web_fps
+        )
     report = run_engine(
         RunConfig(
             engine=engine,
             sources=sources,
-            sinks=SinkConfig(save=save, jsonl=jsonl, show=show, progress=True),
+            sinks=SinkConfig(save=save, jsonl=jsonl, show=show, web=page, progress=True),
             frames=frames,
             conf=conf,
             iou=iou,

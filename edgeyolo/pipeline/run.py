@@ -23,6 +23,7 @@ from edgeyolo.pipeline.sinks import SinkConfig, open_sinks
 from edgeyolo.runtime import Classifier, Detector, Engine, open_engine
 from edgeyolo.runtime.detector import CONF, IOU
 from edgeyolo.show import SummarySink, VideoSink
+from edgeyolo.show.web import WebSink
 from edgeyolo.vision.nms import Suppression
 
 __all__ = ["STALL_TIMEOUT_S", "RunConfig", "RunReport", "open_model", "refuse_idle_iou", "run"]
@@ -121,6 +122,8 @@ def run(config: RunConfig, *, say: Callable[[str], None] | None = None) -> RunRe
         for sink in open_sinks(config.sinks, sources, model.names, monitor, limit=config.frames):
             stack.callback(sink.close)
             sinks.append(sink)
+            if isinstance(sink, WebSink) and say is not None:
+                say(sink.invitation())  # not to the log: a token may be in it
         notes = model.engine.notes + tuple(
             f"{config.sinks.save}: {s.codec} video, {s.codec_reason}"
             for s in sinks

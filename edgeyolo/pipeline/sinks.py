@@ -15,9 +15,10 @@ from edgeyolo.frames import Sink, Source
 from edgeyolo.live import Control
 from edgeyolo.pipeline.progress import ProgressSink
 from edgeyolo.show import ImageFileSink, ImageFolderSink, JsonLinesSink, VideoSink, WindowSink
+from edgeyolo.show.web import WebConfig, WebSink
 from edgeyolo.vision.images import is_image_path
 
-__all__ = ["SinkConfig", "open_sinks"]
+__all__ = ["SinkConfig", "WebConfig", "open_sinks"]
 
 _VIDEO_SUFFIX = ".mp4"
 
@@ -31,12 +32,14 @@ class SinkConfig:
             the picture of a source that is one image.
         jsonl: JSON lines; ``-`` is stdout.
         show: Whether to open a window.
+        web: The page for browsers.
         progress: Whether to tell on stderr how far it is.
     """
 
     save: Path | None = None
     jsonl: Path | None = None
     show: bool = False
+    web: WebConfig | None = None
     progress: bool = False
 
 
@@ -67,6 +70,8 @@ def open_sinks(
     """
     if config.show:
         yield WindowSink(control, {camera: source.live for camera, source in sources.items()})
+    if config.web is not None:
+        yield WebSink(config.web, names, control)
     if config.save is not None:
         yield _picture_sink(config.save, sources)
     if config.jsonl is not None:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.h11_impl import H11Protocol as _Base
+
+    class _Base(asyncio.Protocol):
+        """What is used of uvicorn's connection."""
+
+        connections: set[asyncio.Protocol]
+        loop: asyncio.AbstractEventLoop
+        transport: asyncio.Transport
+        cycle: Any
+
+        def on_response_complete(self) -> None: ...
 else:
     _Base = object
 
@@ -42,7 +51,7 @@ class _Watched(_Base):
     _head_watch: asyncio.TimerHandle | None = None
     _read_watch: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.most:
             transport.abort()

@@ -135,10 +135,11 @@ class _RunCollector:
         yield state
 
     def _by_camera(self, name: str, said: str, values: dict[str, int] | Counter[str]) -> Metric:
-        family: Metric = self._core.CounterMetricFamily(name, said, labels=["camera"])
+        family = self._core.CounterMetricFamily(name, said, labels=["camera"])
         for camera, value in values.items():
-            family.add_metric([camera], value)  # type: ignore[attr-defined]
-        return family
+            family.add_metric([camera], value)
+        made: Metric = family
+        return made
 
     def _counter(self, name: str, said: str, value: float) -> Metric:
         family: Metric = self._core.CounterMetricFamily(name, said, value=value)

@@ -53,6 +53,7 @@ class WebConfig:
     unread_s: float = 10.0
 
     def __post_init__(self) -> None:
+        parse_address(self.address)
         if self.clients < 1:
             raise ConfigError(f"--web-clients: 1 or more expected, {self.clients} found")
         if not 0 < self.fps <= 120:
