@@ -21,6 +21,7 @@ _EXTRA_OF = {
     "av": "host",
     "pooch": "host",
     "tomli": "host",
+    "paho": "mqtt",
     "pycuda": "device",
     "faster_coco_eval": "eval",
     "tensorrt_rtx": "check",

@@ -74,6 +74,7 @@ def _tensorrt_bindings() -> str | None:
 
 # Name -> why it is missing, or None where it is there.
 PARTS: dict[str, Callable[[], str | None]] = {
+    "av": _package("av"),
     "chromium": _program("chromium", "chromium-browser", "google-chrome"),
     "cudasim": _simulated_cuda,
     "darknet-cfgs": _path(Path("/usr/share/darknet/cfg"), "Debian's darknet package"),
@@ -81,10 +82,12 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "ffmpeg": _program("ffmpeg"),
     "libdarknet": _path(LIBDARKNET, "Debian's darknet package"),
     "mypy": _package("mypy"),
+    "mosquitto": _program("mosquitto"),
     "onnx": _package("onnx"),
     "onnxruntime": _package("onnxruntime"),
     "onnxsim": _package("onnxsim"),
     "opencv": _package("cv2"),
+    "paho": _package("paho.mqtt.client"),
     "pooch": _package("pooch"),
     "shared-data": _path(SHARED_DATA, "the folder of real data"),
     "tensorrt": _package("tensorrt"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from edgeyolo.show.images import ImageFileSink, ImageFolderSink
 from edgeyolo.show.jsonl import JsonLinesSink
+from edgeyolo.show.mqtt import MqttSink
+from edgeyolo.show.mqtt_address import mqtt_address
 from edgeyolo.show.recorder import RecorderSink
 from edgeyolo.show.summary import SummarySink
 from edgeyolo.show.video import VideoSink
@@ -13,8 +15,10 @@ __all__ = [
     "ImageFileSink",
     "ImageFolderSink",
     "JsonLinesSink",
+    "MqttSink",
     "RecorderSink",
     "SummarySink",
     "VideoSink",
     "WindowSink",
+    "mqtt_address",
 ]
