@@ -106,9 +106,9 @@ opencv_requirement() {
 # --- go ---------------------------------------------------------------------------------------------------
 
 case ${1:-} in
-    run) more=eval,web ;;
-    test) more=eval,web,test ;;
-    check) more=eval,web,test,dev ;;
+    run) more=eval,mqtt,web ;;
+    test) more=eval,mqtt,web,test ;;
+    check) more=eval,mqtt,web,test,dev ;;
     *) stop "usage: tools/setup.sh run|test|check" ;;
 esac
 python=$(find_python) || exit 1
