@@ -19,7 +19,7 @@ from edgeyolo.optional import require
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Painter", "class_colour_bgr"]
+__all__ = ["Painter", "class_colour_bgr", "draw_plate", "line_width"]
 
 Colour = tuple[int, int, int]
 _GOLDEN_RATIO = 0.618033988749895
@@ -42,6 +42,8 @@ class Painter:
             5.0 has ASCII letters only: accents are dropped there (``café`` becomes ``cafe``) and what remains
             becomes ``?``.
 
+    Objects that are followed have their number behind the score: ``person 0.91 #12``.
+
     Raises:
         MissingDependencyError: OpenCV is absent.
 
@@ -55,9 +57,7 @@ class Painter:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        # OpenCV 5 came with outline fonts that know UTF-8, and with this class for them.
-        unicode = hasattr(require("cv2", why="to draw on pictures"), "FontFace")
-        self._names = tuple(_printable(name, unicode=unicode) for name in names)
+        self._names = tuple(_printable(name, unicode=_knows_unicode()) for name in names)
 
     def draw(self, image_bgr: npt.NDArray[np.uint8], output: Detections | Classification) -> None:
         """Draw a result into its picture.
@@ -102,10 +102,35 @@ class Painter:
     def _labels(
         self, found: Detections | Classification, style: _Style
     ) -> Iterator[tuple[Colour, npt.NDArray[np.uint8]]]:
-        for class_id, score in zip(found.class_ids.tolist(), found.scores.tolist(), strict=True):
+        track_ids = found.track_ids if isinstance(found, Detections) else None
+        numbers = [0] * len(found) if track_ids is None else track_ids.tolist()
+        rows = zip(found.class_ids.tolist(), found.scores.tolist(), numbers, strict=True)
+        for class_id, score, number in rows:
             name = self._names[class_id] if 0 <= class_id < len(self._names) else f"#{class_id}"
             colour = class_colour_bgr(class_id)
-            yield colour, _plate(f"{name} {score:.2f}", colour, style)
+            text = f"{name} {score:.2f} #{number}" if number else f"{name} {score:.2f}"
+            yield colour, _plate(text, colour, style)
+
+
+def line_width(image: npt.NDArray[np.uint8]) -> int:
+    """Give the width of lines that suits a picture, pixels."""
+    return _style(*image.shape[:2]).line
+
+
+def draw_plate(image_bgr: npt.NDArray[np.uint8], text: str, colour: Colour, xy: tuple[int, int]) -> None:
+    """Draw a text on a plate of a colour, in black or white, moved so that it lies inside.
+
+    Args:
+        image_bgr: Shape ``(H, W, 3)``, uint8, writeable; changed in place.
+        text: As for `Painter`'s names.
+        colour: Of the plate.
+        xy: Its upper left corner, pixels.
+
+    Raises:
+        MissingDependencyError: OpenCV is absent.
+    """
+    style = _style(*image_bgr.shape[:2])
+    _paste(image_bgr, _plate(_printable(text, unicode=_knows_unicode()), colour, style), *xy)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -191,6 +216,11 @@ def _luminance(colour: Colour) -> float:
         v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (part / 255 for part in colour)
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _knows_unicode() -> bool:
+    # OpenCV 5 came with outline fonts that know UTF-8, and with this class for them.
+    return hasattr(require("cv2", why="to draw on pictures"), "FontFace")
 
 
 def _printable(name: str, *, unicode: bool) -> str:
