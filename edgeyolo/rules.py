@@ -58,7 +58,7 @@ class _Rule:
     classes: tuple[str | int, ...] | None = None
     conf: float = 0.0
     point: Place = "bottom"
-    margin: float = 0.1
+    margin: float = 0.15
     frames: int = 1
     seconds: float = 0.0
 

@@ -113,7 +113,8 @@ class SyntheticScene:
             time_s: Seconds since the scene began, 0 or more.
 
         Returns:
-            The picture, shape ``(H, W, 3)``, uint8, BGR, and the truth, far objects first, each score 1.
+            The picture, shape ``(H, W, 3)``, uint8, BGR, and the truth, far objects first, each score 1 and
+            with its number in the scene.
         """
         image = self._canvas.blank()
         owner = np.zeros((self.wh[1], self.wh[0]), np.uint16)
@@ -125,7 +126,7 @@ class SyntheticScene:
                 paint.draw_object(image, patch, item.look)
                 patch.window(owner)[patch.inside] = number
         truth = [
-            (*box, item.class_id)
+            (*box, item.class_id, number)
             for number, (item, patch) in enumerate(zip(self._objects, patches, strict=True), start=1)
             if patch is not None and (box := _visible_box(patch, patch.window(owner) == number, self.wh))
         ]
@@ -225,7 +226,7 @@ def _visible_box(
     return x0, y0, x1, y1
 
 
-def _detections(truth: list[tuple[float, float, float, float, int]]) -> Detections:
+def _detections(truth: list[tuple[float, float, float, float, int, int]]) -> Detections:
     if not truth:
         return Detections.empty()
     rows = np.array(truth, np.float64)
@@ -233,4 +234,5 @@ def _detections(truth: list[tuple[float, float, float, float, int]]) -> Detectio
         xyxy=rows[:, :4].astype(np.float32),
         scores=np.ones(len(rows), np.float32),
         class_ids=rows[:, 4].astype(np.int64),
+        track_ids=rows[:, 5].astype(np.int64),
     )

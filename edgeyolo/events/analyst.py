@@ -15,10 +15,10 @@ import numpy as np
 from edgeyolo.class_names import class_ids_from_names
 from edgeyolo.detections import Detections
 from edgeyolo.errors import ConfigError
-from edgeyolo.events.happening import Happening
+from edgeyolo.events.happening import Happening, Looks
 from edgeyolo.events.lines import LineState
-from edgeyolo.events.overlay import Overlay, Trail
-from edgeyolo.events.tracker import Sight, Track, Tracker
+from edgeyolo.events.overlay import Trail, draw_rules
+from edgeyolo.events.tracker import Track, Tracker
 from edgeyolo.events.zones import ZoneState
 from edgeyolo.frames import Event, Frame
 from edgeyolo.rules import Line, Rules, Zone
@@ -65,6 +65,7 @@ class CameraAnalyst:
     def __init__(self, camera: str, rules: Rules, names: Sequence[str], *, conf: float = 0.0) -> None:
         self.conf = conf
         self._camera = camera
+        self._rules = rules
         self._names = tuple(names)
         self._tracker = Tracker(rules.track)
         self._states: list[ZoneState | LineState] = [
@@ -72,7 +73,7 @@ class CameraAnalyst:
             *(LineState(line, _class_ids(rules, line, names)) for line in rules.lines),
         ]
         self._trails: dict[int, Trail] = {}
-        self._overlay = Overlay(rules)
+        self._shown: npt.NDArray[np.int64] | None = None
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -96,21 +97,20 @@ class CameraAnalyst:
             self._trails.pop(track.number, None)
             for state in self._states:
                 events += (self._event(frame, state, it) for it in state.end(track))
-        for tracks, sights in _batches(followed.seen):
-            for track, sight in zip(tracks, sights, strict=True):
+        for looks in _batches(followed.seen, (width, height)):
+            for _, track, sight in looks:
                 self._trails.setdefault(track.number, Trail(track.class_id)).note(sight)
             for state in self._states:
-                events += (
-                    self._event(frame, state, it) for it in state.step(tracks, sights, (width, height))
-                )
+                events += (self._event(frame, state, it) for it in state.step(looks))
         boxes = followed.boxes if found is not None else _clipped(followed.boxes, (width, height))
-        shown = frozenset((boxes.track_ids if boxes.track_ids is not None else np.empty(0)).tolist())
-        self._overlay.show(self.counts, [self._trails[n] for n in sorted(shown) if n in self._trails])
+        self._shown = boxes.track_ids
         return boxes, tuple(events)
 
     def draw(self, picture_bgr: npt.NDArray[np.uint8]) -> None:
-        """Draw zones, lines, counters and the last second of paths, in place; any thread."""
-        self._overlay.draw(picture_bgr)
+        """Draw zones, lines, counters and the last second of paths, in place."""
+        numbers = () if self._shown is None else self._shown.tolist()
+        trails = [self._trails[number] for number in numbers if number in self._trails]
+        draw_rules(picture_bgr, self._rules, self.counts, trails)
 
     def _event(self, frame: Frame, state: ZoneState | LineState, it: Happening) -> Event:
         class_id = it.track.class_id
@@ -142,11 +142,11 @@ def _class_ids(rules: Rules, rule: Zone | Line, names: Sequence[str]) -> frozens
         raise ConfigError(f"{rules.source}: {rule.name}: {exc.message}", hint=exc.hint) from exc
 
 
-def _batches(seen: Sequence[Track]) -> Iterator[tuple[list[Track], list[Sight]]]:
+def _batches(seen: Sequence[Track], wh: tuple[int, int]) -> Iterator[Looks]:
     """Give the sights that nobody was told of, oldest first, at most one of each object at once."""
     for back in range(max((len(track.sights) for track in seen), default=0), 0, -1):
         tracks = [track for track in seen if len(track.sights) >= back]
-        yield tracks, [track.sights[-back] for track in tracks]
+        yield Looks(tracks, [track.sights[-back] for track in tracks], wh)
 
 
 def _clipped(boxes: Detections, wh: tuple[int, int]) -> Detections:

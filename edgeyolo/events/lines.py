@@ -6,7 +6,8 @@ Owns the state of one line of one camera: hysteresis and counters. Refuses to kn
 An object has a side of the line. It gets the other one when it was seen far enough beyond, often and long
 enough (`edgeyolo.rules.Line`), and that counts if its path since then, the straight steps between its
 sights, went through the line and not around its end. However it trembled on the way, there is one crossing;
-what turns around on the line has made none; what was hidden while it crossed is counted where it appears again.
+what turns around on the line has made none; what was hidden while it crossed is counted where it appears
+again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeyolo.events.happening import Happening, places, settled_for, sizes
+from edgeyolo.events.happening import Happening, Looks, settled_for
 from edgeyolo.events.tracker import Sight, Track
 from edgeyolo.rules import Line
 from edgeyolo.vision.polygons import crossings, side_of_line
@@ -37,7 +38,7 @@ class _Walk:
     """
 
     side: int
-    at: tuple[float, float]
+    at: Sequence[float] = ()
     through: int = 0
     turned_s: float = 0.0
     turned_frames: int = 0
@@ -67,33 +68,28 @@ class LineState:
         """Go on counting from here."""
         self._crossed = {side: counts.get(word, 0) for side, word in self._words.items()}
 
-    def step(self, tracks: Sequence[Track], sights: Sequence[Sight], wh: tuple[int, int]) -> list[Happening]:
-        """Take one sight of each of some objects.
-
-        Args:
-            tracks: The objects.
-            sights: One each.
-            wh: Width and height of the picture, pixels.
-        """
-        a, b = ((x * wh[0], y * wh[1]) for x, y in (self.rule.a, self.rule.b))
-        now = places(sights, self.rule.point)
-        before = now.copy()
-        for place, track in enumerate(tracks):
-            if (walk := self._walks.get(track.number)) is not None:
-                before[place] = walk.at
+    def step(self, looks: Looks) -> list[Happening]:
+        """Take one sight of each of some objects."""
+        (ax, ay), (bx, by), (width, height) = self.rule.a, self.rule.b, looks.wh
+        a, b = (ax * width, ay * height), (bx * width, by * height)
+        now = looks.places(self.rule.point)
+        walks = [self._walks.get(track.number) for track in looks.tracks]
+        before = np.array([at if walk is None else walk.at for walk, at in zip(walks, now, strict=True)])
         beyond = side_of_line(a, b, now)
-        far = np.abs(beyond) >= self.rule.margin * sizes(sights)
-        through = crossings(a, b, before, now)
+        far = (np.abs(beyond) >= self.rule.margin * looks.sizes).tolist()
+        through = crossings(a, b, before, now).tolist()
+        sides = np.where(beyond >= 0, 1, -1).tolist()
+        places = now.tolist()
         events: list[Happening] = []
-        for place, (track, sight) in enumerate(zip(tracks, sights, strict=True)):
+        for place, track, sight in looks:
             if sight.score < self.rule.conf:
                 continue
-            side = 1 if beyond[place] >= 0 else -1
-            x, y = now[place].tolist()
-            walk = self._walks.setdefault(track.number, _Walk(side, (x, y)))
-            walk.at = x, y
-            walk.through += int(through[place])
-            if self._settled(walk, sight, side, far=bool(far[place])):
+            walk = walks[place]
+            if walk is None:
+                walk = self._walks[track.number] = _Walk(sides[place])
+            walk.at = places[place]
+            walk.through += through[place]
+            if self._settled(walk, sight, sides[place], far=far[place]):
                 events += self._turned(track, sight, walk)
         return events
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Motion", "cxcywh_from_xyxy", "xyxy_from_cxcywh"]
 
 # In sizes of the box (the square root of its area); chosen on tools/bench_tracker.py's scenes.
-_MEASURED = 0.05  # standard deviation of a detected coordinate
+_MEASURED = 0.04  # standard deviation of a detected coordinate
 _START_SPEED = np.array([2.0, 2.0, 0.3, 0.3])  # of the velocity of a new box, sizes a second
-_ACCELERATION = np.array([1.5, 1.5, 0.5, 0.5])  # square root of its spectral density, sizes / s^1.5
+_ACCELERATION = np.array([1.0, 1.0, 0.5, 0.5])  # square root of its spectral density, sizes / s^1.5
 _LEAST_SIDE_PX = 1.0
 
 

@@ -8,7 +8,7 @@ Refuses to draw boxes (`edgeyolo.vision.draw`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from edgeyolo.vision.draw import class_colour_bgr, draw_plate, line_width
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Overlay", "Trail"]
+__all__ = ["Trail", "draw_rules"]
 
 _ZONE_BGR = (0, 190, 255)
 _LINE_BGR = (255, 180, 40)
@@ -49,61 +49,47 @@ class Trail:
             self._points.popleft()
 
     @property
-    def xy(self) -> tuple[tuple[float, float], ...]:
+    def xy(self) -> list[tuple[float, float]]:
         """The points, oldest first, pixels."""
-        return tuple((x, y) for _, x, y in self._points)
+        return [(x, y) for _, x, y in self._points]
 
 
-class Overlay:
-    """What is drawn for one camera. `show` and `draw` may be called by different threads.
+def draw_rules(
+    picture_bgr: npt.NDArray[np.uint8],
+    rules: Rules,
+    counts: Mapping[str, Mapping[str, int]],
+    trails: Iterable[Trail],
+) -> None:
+    """Draw into a picture, in place.
 
     Args:
-        rules: Those of the camera.
+        picture_bgr: Shape ``(H, W, 3)``, uint8.
+        rules: Those of its camera.
+        counts: Counters of each zone and line by its name.
+        trails: Of the objects in view.
+
+    Raises:
+        MissingDependencyError: OpenCV is absent.
     """
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._counts: Mapping[str, Mapping[str, int]] = {}
-        self._paths: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = ()
-
-    def show(self, counts: Mapping[str, Mapping[str, int]], trails: Sequence[Trail]) -> None:
-        """Take what is drawn from now on.
-
-        Args:
-            counts: Counters of each zone and line by its name.
-            trails: Of the objects in view.
-        """
-        self._counts = counts
-        self._paths = tuple((trail.class_id, trail.xy) for trail in trails)
-
-    def draw(self, picture: npt.NDArray[np.uint8]) -> None:
-        """Draw into a picture, in place.
-
-        Raises:
-            MissingDependencyError: OpenCV is absent.
-        """
-        cv2 = require("cv2", why="to draw zones and lines")
-        width = line_width(picture)
-        for class_id, points in self._paths:
-            path = np.array(points).round().astype(np.int32)
-            cv2.polylines(picture, [path], False, class_colour_bgr(class_id), width, cv2.LINE_AA)
-        counts = self._counts
-        for zone in self._rules.zones:
-            _draw_zone(picture, zone, counts.get(zone.name, {}), width)
-        for line in self._rules.lines:
-            _draw_line(picture, line, counts.get(line.name, {}), width)
+    cv2 = require("cv2", why="to draw zones and lines")
+    width = line_width(picture_bgr)
+    for trail in trails:
+        path = np.array(trail.xy).round().astype(np.int32)
+        cv2.polylines(picture_bgr, [path], False, class_colour_bgr(trail.class_id), width, cv2.LINE_AA)
+    for zone in rules.zones:
+        _draw_zone(picture_bgr, zone, counts[zone.name], width)
+    for line in rules.lines:
+        _draw_line(picture_bgr, line, counts[line.name], width)
 
 
 def _draw_zone(picture: npt.NDArray[np.uint8], zone: Zone, counts: Mapping[str, int], width: int) -> None:
     cv2 = require("cv2", why="to draw zones")
     corners = _pixels(picture, zone.points)
-    inside = counts.get("inside", 0)
+    inside = counts["inside"]
     stroke = 2 * width + 1 if inside else width
     cv2.polylines(picture, [corners], True, _ZONE_BGR, stroke, cv2.LINE_AA)
     x, y = corners[corners.sum(axis=1).argmin()].tolist()  # the corner at the upper left
-    draw_plate(
-        picture, f"{zone.name}: {inside} inside, {counts.get('entered', 0)} entered", _ZONE_BGR, (x, y)
-    )
+    draw_plate(picture, f"{zone.name}: {inside} inside, {counts['entered']} entered", _ZONE_BGR, (x, y))
 
 
 def _draw_line(picture: npt.NDArray[np.uint8], line: Line, counts: Mapping[str, int], width: int) -> None:
@@ -117,7 +103,7 @@ def _draw_line(picture: npt.NDArray[np.uint8], line: Line, counts: Mapping[str, 
     start, end = (tuple(np.rint(point).astype(int).tolist()) for point in (middle, tip))
     cv2.arrowedLine(picture, start, end, _LINE_BGR, 2 * width, cv2.LINE_AA, tipLength=0.4)
     told = ", ".join(f"{word} {count}" for word, count in counts.items())
-    draw_plate(picture, f"{line.name}: {told}" if told else line.name, _LINE_BGR, tuple(a.tolist()))
+    draw_plate(picture, f"{line.name}: {told}", _LINE_BGR, tuple(a.tolist()))
 
 
 def _pixels(picture: npt.NDArray[np.uint8], points: Sequence[tuple[float, float]]) -> npt.NDArray[np.int32]:

@@ -25,6 +25,8 @@ Source:
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WEAK", "Followed", "Sight", "Track", "Tracker"]
 
+Likeness = Callable[[], "npt.NDArray[np.float64]"]
+
 WEAK = 0.4
 """Boxes from so many times the least reported score on are worth having: they continue objects."""
 
@@ -49,7 +53,9 @@ _LEAST_LIKENESS = 0.2  # ByteTrack's match_thresh 0.8
 _LEAST_OF_WEAK = 0.4
 _LEAST_ACROSS_CLASSES = 0.6
 _SAME_PLACE = 0.8  # what stands in a followed object's place under another class is no object of its own
-_GROWN_BY_DOUBT = 2.0  # standard deviations: 95 %
+_GROWN_BY_DOUBT = (
+    1.0  # standard deviations; twice as much finds more fast objects and confuses more slow ones
+)
 _GROWN_AT_MOST = 1.0  # sides of the box
 _MEMORY_OF_CLASS = 0.95  # a vote's weight after another frame
 _INTERVALS = 0.1  # share of the newest in the usual interval between detections
@@ -192,7 +198,7 @@ class Tracker:
         taken = sorted(rounds.row_of.items())
         if taken:
             self._motion.correct([row for _, row in taken], rounds.boxes[[column for column, _ in taken]])
-        fresh = [c for c in best if c not in owners and not rounds.stands_in_place(c)]
+        fresh = rounds.fresh(best)
         for column in fresh:
             track = Track(number=0, class_id=int(found.class_ids[column]))
             self._tracks.append(track)
@@ -251,42 +257,60 @@ class _Rounds:
         self.boxes = cxcywh_from_xyxy(found.xyxy)
         self.row_of: dict[int, int] = {}
         self._free_rows = set(range(len(tracks)))
-        self._xyxy = xyxy_from_cxcywh(motion.cxcywh)
+        self._motion = motion
         self._found = found.xyxy
-        side = motion.cxcywh[:, 2:]
-        self._grow = np.minimum(_GROWN_BY_DOUBT * motion.doubt[:, :2], _GROWN_AT_MOST * side)
         classes = np.array([track.class_id for track in tracks], np.int64)
         self._same_class = classes[:, None] == found.class_ids
-        self.plain = iou_matrix(self._xyxy, found.xyxy)
-        self.of_class = np.where(self._same_class, self.plain, 0.0)
-        self.grown_of_class = np.where(self._same_class, self._grown(), 0.0)
 
-    def match(
-        self, rows: list[int], columns: list[int], likeness: npt.NDArray[np.float64], least: float
-    ) -> None:
+    def match(self, rows: list[int], columns: list[int], likeness: Likeness, least: float) -> None:
         """Pair the free ones of these rows and columns."""
         rows = [row for row in rows if row in self._free_rows]
         columns = [column for column in columns if column not in self.row_of]
         if not rows or not columns:
             return
-        for i, j in best_pairs(likeness[np.ix_(rows, columns)], least):
+        for i, j in best_pairs(likeness()[np.ix_(rows, columns)], least):
             self.row_of[columns[j]] = rows[i]
             self._free_rows.remove(rows[i])
 
-    def stands_in_place(self, column: int) -> bool:
-        """Say whether a box is where an object of another class was seen in this frame."""
-        box = self._found[column : column + 1]
-        others = list(self.row_of)
-        return bool(len(others)) and bool((iou_matrix(box, self._found[others]) >= _SAME_PLACE).any())
+    def plain(self) -> npt.NDArray[np.float64]:
+        """Give the intersection over union of tracks and boxes, whatever their classes."""
+        return iou_matrix(xyxy_from_cxcywh(self._motion.cxcywh), self._found)
 
-    def _grown(self) -> npt.NDArray[np.float64]:
-        """Give the intersection over union of boxes that are both grown by each track's doubt."""
-        one = self._xyxy[:, None]
-        other = self._found[None].astype(np.float64)
-        grow = self._grow[:, None]
-        low = np.maximum(one[..., :2], other[..., :2])
-        high = np.minimum(one[..., 2:], other[..., 2:])
-        shared = np.maximum(high - low + 2 * grow, 0).prod(axis=2)
-        union = sum((b[..., 2:] - b[..., :2] + 2 * grow).prod(axis=2) for b in (one, other)) - shared
-        likeness: npt.NDArray[np.float64] = shared / np.maximum(union, 1e-9)
+    def of_class(self) -> npt.NDArray[np.float64]:
+        """Give the same for pairs of one class, 0 for others."""
+        likeness: npt.NDArray[np.float64] = self.plain() * self._same_class
         return likeness
+
+    @functools.cached_property
+    def _grown(self) -> npt.NDArray[np.float64]:
+        centre_x, centre_y, width, height = self._motion.cxcywh.T[..., None]
+        doubt_x, doubt_y = self._motion.doubt.T[:2, :, None]
+        more_x = np.minimum(2 * _GROWN_BY_DOUBT * doubt_x, 2 * _GROWN_AT_MOST * width)
+        more_y = np.minimum(2 * _GROWN_BY_DOUBT * doubt_y, 2 * _GROWN_AT_MOST * height)
+        x, y, w, h = self.boxes.T
+        # What two spans share: their mean less what is between their centres, at most the shorter one.
+        shared = np.maximum(np.minimum((width + w) / 2 - abs(centre_x - x), np.minimum(width, w)) + more_x, 0)
+        shared *= np.maximum(
+            np.minimum((height + h) / 2 - abs(centre_y - y), np.minimum(height, h)) + more_y, 0
+        )
+        either = (width + more_x) * (height + more_y) + (w + more_x) * (h + more_y) - shared
+        likeness: npt.NDArray[np.float64] = shared / either * self._same_class
+        return likeness
+
+    def grown_of_class(self) -> npt.NDArray[np.float64]:
+        """Give the same as `of_class` of boxes that are both grown by each track's doubt."""
+        return self._grown
+
+    def fresh(self, columns: list[int]) -> list[int]:
+        """Give those of nobody that are not in the place of another box of this frame."""
+        chosen: list[int] = []
+        for column in columns:
+            others = [*self.row_of, *chosen]
+            if column in self.row_of:
+                continue
+            if (
+                not others
+                or iou_matrix(self._found[column : column + 1], self._found[others]).max() < _SAME_PLACE
+            ):
+                chosen.append(column)
+        return chosen

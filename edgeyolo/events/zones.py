@@ -6,13 +6,12 @@ Owns the state of one zone of one camera: hysteresis, dwell and counters. Refuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeyolo.events.happening import Happening, places, settled_for, sizes
+from edgeyolo.events.happening import Happening, Looks, settled_for
 from edgeyolo.events.tracker import Sight, Track
 from edgeyolo.rules import Zone
 from edgeyolo.vision.polygons import border_distance, contains, share_inside
@@ -67,26 +66,22 @@ class ZoneState:
         """Go on counting from here."""
         self._entered, self._left = counts.get("entered", 0), counts.get("left", 0)
 
-    def step(self, tracks: Sequence[Track], sights: Sequence[Sight], wh: tuple[int, int]) -> list[Happening]:
-        """Take one sight of each of some objects.
-
-        Args:
-            tracks: The objects.
-            sights: One each.
-            wh: Width and height of the picture, pixels.
-        """
-        inside, outside = self._sides(sights, wh)
+    def step(self, looks: Looks) -> list[Happening]:
+        """Take one sight of each of some objects."""
+        inside = self._inside(looks)
+        gone = self._gone(looks, inside)
         events: list[Happening] = []
-        for place, (track, sight) in enumerate(zip(tracks, sights, strict=True)):
+        if not self._stays and not inside.any():
+            return events
+        for place, track, sight in looks:
             stay = self._stays.get(track.number)
+            if sight.score < self.rule.conf or (stay is None and not inside[place]):
+                continue  # nothing is kept of an object that never was inside
             if stay is None:
-                foreign = self._class_ids is not None and track.class_id not in self._class_ids
-                if not inside[place] or foreign or sight.score < self.rule.conf:
-                    continue  # nothing is kept of an object that never was inside
+                if self._class_ids is not None and track.class_id not in self._class_ids:
+                    continue
                 stay = self._stays[track.number] = _Stay()
-            elif sight.score < self.rule.conf:
-                continue
-            turned = bool(outside[place] if stay.inside else inside[place])
+            turned = place in gone if stay.inside else bool(inside[place])
             events += self._settle(track, sight, stay, turned=turned)
         return events
 
@@ -128,14 +123,23 @@ class ZoneState:
         stay.told = True
         return [Happening("dwell", self.rule.name, track, sight, seconds=seconds)]
 
-    def _sides(
-        self, sights: Sequence[Sight], wh: tuple[int, int]
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Say who would come in if outside, and who would go out if inside."""
-        corners = self._shares * wh
+    def _inside(self, looks: Looks) -> npt.NDArray[np.bool_]:
+        """Say whose place is in the zone."""
+        corners = self._shares * looks.wh
+        if self.rule.overlap is None:
+            return contains(corners, looks.places(self.rule.point))
+        return np.array([share_inside(corners, s.box) >= self.rule.overlap for s in looks.sights], np.bool_)
+
+    def _gone(self, looks: Looks, inside: npt.NDArray[np.bool_]) -> frozenset[int]:
+        """Give the places of those who count as inside and are far enough out."""
+        stays = ((place, self._stays.get(track.number)) for place, track, _ in looks if not inside[place])
+        out = [place for place, stay in stays if stay is not None and stay.inside]
+        if not out:
+            return frozenset()
+        corners = self._shares * looks.wh
         if self.rule.overlap is not None:
-            shares = np.array([share_inside(corners, sight.box) for sight in sights])
-            return shares >= self.rule.overlap, shares < self.rule.overlap * (1 - min(self.rule.margin, 0.9))
-        points = places(sights, self.rule.point)
-        inside = contains(corners, points)
-        return inside, ~inside & (border_distance(corners, points) > self.rule.margin * sizes(sights))
+            limit = self.rule.overlap * (1 - min(self.rule.margin, 0.9))
+            return frozenset(place for place in out if share_inside(corners, looks.sights[place].box) < limit)
+        away = border_distance(corners, looks.places(self.rule.point)[out])
+        far = away > self.rule.margin * looks.sizes[out]
+        return frozenset(place for place, it in zip(out, far.tolist(), strict=True) if it)

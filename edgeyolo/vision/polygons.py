@@ -156,12 +156,13 @@ def crossings(
     """
     before, after = side_of_line(a, b, starts), side_of_line(a, b, ends)
     turned = (after >= 0).astype(np.int64) - (before >= 0)
-    span = before - after
-    share = np.divide(before, span, out=np.zeros_like(span), where=turned != 0)
-    meets = starts + share[:, None] * (ends - starts)
-    along = np.subtract(b, a, dtype=np.float64)
-    place = (meets - np.asarray(a, np.float64)) @ along
-    turned[(place < 0) | (place > along @ along)] = 0
+    changed = np.flatnonzero(turned)
+    if len(changed):  # rare: most steps cross nothing
+        before, after, start = before[changed], after[changed], starts[changed]
+        meets = start + (before / (before - after))[:, None] * (ends[changed] - start)
+        along = np.subtract(b, a, dtype=np.float64)
+        place = (meets - np.asarray(a, np.float64)) @ along
+        turned[changed[(place < 0) | (place > along @ along)]] = 0
     return turned
 
 

@@ -1,0 +1,114 @@
+"""What following objects costs and how well it works, on scenes with ground truth.
+
+The first table is milliseconds of processor time a frame by number of objects, tracking alone and with four
+zones and four lines, median over a sequence. The second is accuracy: CLEAR MOT and IDF1 on walkers who cross
+and cover each other and on the shapes of ``test://``, as a perfect detector sees them and as one that errs.
+
+    python tools/bench_tracker.py [--objects 5,20,100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for the scenes, which tests own
+
+from edgeyolo.detections import Detections
+from edgeyolo.events import analyst_for
+from edgeyolo.events.tracker import Tracker
+from edgeyolo.frames import Frame
+from edgeyolo.rules import Line, Rules, TrackRules, Zone
+from tests.events.scenes import Errors, Scores, crossing_walkers, mot_scores, scene_truth, seen_by_detector
+
+CONF = 0.25
+REAL = Errors(missed=0.05, weak=0.1, jitter=0.03, false=0.1, other_class=0.03)
+POOR = Errors(missed=0.25, weak=0.2, jitter=0.05, false=0.3, other_class=0.1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--objects", default="5,20,100")
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    times([int(part) for part in arguments.objects.split(",")])
+    print()
+    accuracy(arguments.seeds)
+
+
+def times(counts: list[int]) -> None:
+    x = np.linspace(0.1, 0.8, 4)
+    rules = Rules(
+        zones=tuple(
+            Zone(name=f"z{k}", points=((v, 0.2), (v + 0.15, 0.2), (v, 0.9))) for k, v in enumerate(x)
+        ),
+        lines=tuple(Line(name=f"l{k}", a=(v, 1), b=(v, 0)) for k, v in enumerate(x)),
+    )
+    print("objects  tracking ms  with 4 zones and 4 lines ms  between detections ms")
+    for count in counts:
+        scene = list(seen_by_detector(crossing_walkers(1, fps=30, seconds=10, people=count), REAL))
+        row = [timed(scene, rules=None), timed(scene, rules=rules), timed(scene, rules=rules, every=3)]
+        print(f"{count:7d}  {row[0]:11.2f}  {row[1]:27.2f}  {row[2]:21.2f}")
+
+
+def timed(scene: list[tuple[float, Detections]], *, rules: Rules | None, every: int = 1) -> float:
+    """Median milliseconds of processor time; with `every` those of frames between detections."""
+    analyst = analyst_for("0", rules, ["person", "other"], conf=CONF)
+    image = np.zeros((480, 640, 3), np.uint8)
+    spent = []
+    for index, (time_s, found) in enumerate(scene):
+        frame = Frame(image_bgr=image, source="", index=index, time_s=time_s, captured_at_s=time.monotonic())
+        start = time.thread_time()
+        analyst.update(frame, None if index % every else found)
+        if every == 1 or index % every:
+            spent.append((time.thread_time() - start) * 1e3)
+    return statistics.median(spent)
+
+
+def accuracy(seeds: int) -> None:
+    print("scene                                    MOTA   IDF1  switches  objects  numbers")
+    for name, fps, errors, every in (
+        ("perfect detector, 30 FPS", 30, Errors(), 1),
+        ("errs, 30 FPS", 30, REAL, 1),
+        ("errs, 10 FPS", 10, REAL, 1),
+        ("errs, 5 FPS", 5, REAL, 1),
+        ("errs, 30 FPS, every 3rd detected", 30, REAL, 3),
+        ("errs, 30 FPS, every 6th detected", 30, REAL, 6),
+        ("errs a lot, 30 FPS", 30, POOR, 1),
+    ):
+        for kind in ("walkers", "test://"):
+            rows = [sequence(kind, seed, fps, errors, every) for seed in range(seeds)]
+            shares = f"{mean(r.mota for r in rows):5.3f}  {mean(r.idf1 for r in rows):5.3f}"
+            sums = [
+                sum(values)
+                for values in zip(*((r.switches, r.objects, r.numbers) for r in rows), strict=True)
+            ]
+            print(f"{kind + ' ' + name:40s} {shares}  {sums[0]:8d}  {sums[1]:7d}  {sums[2]:7d}")
+
+
+def sequence(kind: str, seed: int, fps: float, errors: Errors, every: int) -> Scores:
+    make = {
+        "walkers": lambda: crossing_walkers(seed, fps=fps, seconds=20, people=6),
+        "test://": lambda: scene_truth(seed, fps=fps, seconds=8, objects=10),
+    }[kind]
+    truth = list(make())
+    tracker = Tracker(TrackRules())
+    followed = [
+        tracker.follow(time_s, None if index % every else found, conf=CONF).boxes
+        for index, (time_s, found) in enumerate(seen_by_detector(truth, errors, seed))
+    ]
+    return mot_scores([real for _, real in truth], followed)
+
+
+def mean(values: Iterator[float]) -> float:
+    return statistics.mean(values)
+
+
+if __name__ == "__main__":
+    main()
