@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeyolo.adapt.box_format import BoxFormat, box_format
+from edgeyolo.adapt.box_format import PIXEL_CORNERS, BoxFormat, box_format, pixel_corners
 from edgeyolo.adapt.evidence import LETTERBOX_114, STRETCH, Evidence, Normalised, Wishes, grid_of
 
 if TYPE_CHECKING:
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from edgeyolo.adapt.view import GraphView, Tensor
 
 __all__ = ["Apart"]
-
-_FORMATS: dict[BoxFormat, str] = {
-    "xyxy": "x0 y0 x1 y1 in pixels of the network input",
-    "cxcywh": "cx cy w h in pixels of the network input",
-    "cxcywh_relative": "cx cy w h as parts of the input's sides",
-}
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,8 @@ class Apart:
         pair = _pair(view)
         if pair is None:
             return None
-        found = box_format(view, pair.boxes.name)
-        chosen = _format(view, pair)
+        found = _format(view, pair.boxes, pair.box_axis)
+        chosen = found or PIXEL_CORNERS
         reasons = [
             f"outputs {pair.boxes.name!r} and {pair.scores.name!r}: {pair.count} boxes of 4 values and "
             f"{pair.classes} scores"
@@ -54,7 +48,7 @@ class Apart:
         assumed: list[str] = []
         if grid := grid_of(view.input_wh, pair.count):
             reasons.append(f"{pair.count} boxes are {grid.anchors} a cell on strides {grid.strides}")
-        (reasons if found else assumed).append(f"boxes are {_FORMATS[chosen]}")
+        (reasons if found else assumed).append(f"boxes are {chosen}")
         if view.is_logit(pair.scores.name):
             reasons.append("scores are logits, straight from a layer with weights: a Sigmoid is added")
         elif not view.is_activated(pair.scores.name):
@@ -64,11 +58,12 @@ class Apart:
             reasons=tuple(reasons),
             classes=pair.classes,
             # Queries instead of cells, and boxes as parts of the sides, are of a transformer: it stretches.
-            preprocess=LETTERBOX_114 if grid and chosen != "cxcywh_relative" else STRETCH,
+            preprocess=LETTERBOX_114 if grid and not chosen.relative else STRETCH,
             outputs=(pair.boxes.name, pair.scores.name),
             assumed=tuple(assumed),
             final=grid is None,  # queries: each object has one
             strides=grid.strides if grid else (),
+            details={"format": chosen},
         )
 
     def normalise(self, view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised:
@@ -76,19 +71,17 @@ class Apart:
         pair = _pair(view)
         assert pair is not None  # it matched
         boxes = edit.rows(edit.float32(pair.boxes.name, pair.boxes.dtype), pair.box_axis, "box_rows")
-        chosen = _format(view, pair)
-        if chosen != "xyxy":
-            boxes = edit.xyxy(boxes, 2)
-        if chosen == "cxcywh_relative":
-            boxes = edit.multiply(boxes, [*view.input_wh, *view.input_wh], "in_pixels")
+        chosen = evidence.details["format"]
+        assert isinstance(chosen, BoxFormat)
+        boxes = pixel_corners(edit, boxes, 2, chosen, view.input_wh)
         scores = edit.rows(edit.float32(pair.scores.name, pair.scores.dtype), pair.score_axis, "score_rows")
         if view.is_logit(pair.scores.name):
             scores = edit.node("Sigmoid", (scores,), "probabilities")
         return Normalised(boxes, scores, pair.count)
 
 
-def _format(view: GraphView, pair: _Pair) -> BoxFormat:
-    return box_format(view, pair.boxes.name) or "xyxy"
+def _format(view: GraphView, boxes: Tensor, axis: int) -> BoxFormat | None:
+    return box_format(view, boxes.name, view.rows(boxes.name, axis))
 
 
 def _pair(view: GraphView) -> _Pair | None:
@@ -103,7 +96,7 @@ def _pair(view: GraphView) -> _Pair | None:
     # Boxes straight from a layer with weights are offsets of anchors the graph lacks (SSD, RetinaNet).
     found = [pair for pair in found if not view.is_logit(pair.boxes.name)]
     plain = [pair for pair in found if not view.is_activated(pair.boxes.name)]
-    known = [pair for pair in found if box_format(view, pair.boxes.name) is not None]
+    known = [pair for pair in found if _format(view, pair.boxes, pair.box_axis) is not None]
     return next(iter((*known, *plain, *found)), None)
 
 

@@ -6,11 +6,12 @@ decode is in the graph already. What tells the families apart is how the head pu
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeyolo.adapt.box_format import box_format
-from edgeyolo.adapt.evidence import LETTERBOX_114, YOLOX, Evidence, Grid, Normalised, Wishes, grid_of
+from edgeyolo.adapt.box_format import PIXEL_CENTERS, BoxFormat, box_format, pixel_corners
+from edgeyolo.adapt.evidence import LETTERBOX_114, STRETCH, YOLOX, Evidence, Grid, Normalised, Wishes, grid_of
 from edgeyolo.adapt.levels import cells_of
 from edgeyolo.adapt.value_layout import ValueLayout, value_layout
 from edgeyolo.errors import GraphError, UnsupportedOpError
@@ -89,14 +90,7 @@ class RowsDecoded:
         if grid and grid.anchors == 1 and "Exp" in view.head_ops(layout.output.name):
             reasons.append("sizes are exponentials, one box a cell: the decode is YOLOX's")
             preprocess = YOLOX
-        return _evidence(
-            self.name,
-            layout,
-            grid,
-            preprocess,
-            reasons,
-            [*_logits(view, layout), *_format_assumed(view, layout)],
-        )
+        return _decoded_evidence(view, self.name, layout, grid, preprocess, reasons)
 
     def normalise(self, view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised:
         """Turn centres into corners and multiply classes by objectness."""
@@ -117,14 +111,11 @@ class Columns:
         _refuse_angles(view, layout)
         if not _is_decoded(view, layout):
             return None
-        return _evidence(
-            self.name,
-            layout,
-            grid_of(view.input_wh, layout.count),
-            LETTERBOX_114,
-            ["no objectness; its box values are decoded in the graph"],
-            [*_logits(view, layout), *_format_assumed(view, layout)],
-        )
+        grid = grid_of(view.input_wh, layout.count)
+        # Ultralytics' RT-DETR: queries, no cells.
+        preprocess = LETTERBOX_114 if grid else STRETCH
+        reasons = ["no objectness; its box values are decoded in the graph"]
+        return _decoded_evidence(view, self.name, layout, grid, preprocess, reasons)
 
     def normalise(self, view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised:
         """Turn centres into corners; classes are scores already."""
@@ -152,10 +143,29 @@ def _need_sigmoid(view: GraphView, layout: ValueLayout) -> bool:
     return len(leaves) > 1 and view.is_logit(leaves[-1 if not layout.ignored else 1].tensor)
 
 
-def _format_assumed(view: GraphView, layout: ValueLayout) -> list[str]:
-    if box_format(view, layout.box_leaf) is None and not _is_split_box(view, layout):
-        return ["boxes are cx cy w h in pixels of the network input, as the family's exporter writes them"]
-    return []
+def _format(view: GraphView, layout: ValueLayout) -> BoxFormat | None:
+    if _is_split_box(view, layout):
+        return BoxFormat("cxcywh", why="as centre and size were joined")
+    rows = view.rows(layout.output.name, layout.axis)
+    return box_format(view, layout.box_leaf, None if rows is None else rows[..., :4])
+
+
+def _decoded_evidence(
+    view: GraphView,
+    family: str,
+    layout: ValueLayout,
+    grid: Grid | None,
+    preprocess: Preprocess,
+    reasons: Sequence[str],
+) -> Evidence:
+    found = _format(view, layout)
+    chosen = found or PIXEL_CENTERS
+    told, assumed = [*reasons], [*_logits(view, layout)]
+    (told if found else assumed).append(f"boxes are {chosen}")
+    evidence = _evidence(family, layout, grid, preprocess, told, assumed)
+    return dataclasses.replace(
+        evidence, final=grid is None and chosen.relative, details={**evidence.details, "format": chosen}
+    )
 
 
 def _is_split_box(view: GraphView, layout: ValueLayout) -> bool:
@@ -205,9 +215,9 @@ def _open(edit: GraphEdit, evidence: Evidence) -> tuple[ValueLayout, str]:
 def _decoded(view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised:
     layout, source = _open(edit, evidence)
     axis = layout.axis
-    boxes = edit.cut(source, axis, 0, 4, "box")
-    if box_format(view, layout.box_leaf) != "xyxy" or _is_split_box(view, layout):
-        boxes = edit.xyxy(boxes, axis)
+    chosen = evidence.details["format"]
+    assert isinstance(chosen, BoxFormat)
+    boxes = pixel_corners(edit, edit.cut(source, axis, 0, 4, "box"), axis, chosen, view.input_wh)
     scores = _scores(view, edit, layout, source, axis)
     return Normalised(edit.rows(boxes, axis, "box_rows"), edit.rows(scores, axis, "score_rows"), layout.count)
 

@@ -111,9 +111,13 @@ def _divided(
             objectness, classes = False, widths[0]
     guessed = objectness is None
     if objectness is None:
-        objectness = axis == 2
+        grid = grid_of(view.input_wh, count)
+        guessed = grid is None or grid.anchors == 1
+        objectness = axis == 2 or not guessed
         classes = width - (5 if objectness else 4) - _mask_channels(view, width)
         why = f"{'rows have' if objectness else 'columns have no'} objectness in this layout"
+        if not guessed:
+            why = "several boxes a cell come from anchors, and those have an objectness"
     unsure = guessed or widths == [1, width - 5]
     if unsure and wishes.classes is not None and wishes.classes != classes:
         objectness, classes, why = _by_names(wishes.classes, width, objectness, classes, why)

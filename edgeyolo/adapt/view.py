@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from edgeyolo.adapt.sample import sample
 from edgeyolo.errors import GraphError
 from edgeyolo.optional import require
 
@@ -82,11 +83,15 @@ class GraphView:
         self._producers = {name: node for node in graph.node for name in node.output if name}
         self._infos = {item.name: item for item in (*graph.value_info, *graph.input, *graph.output)}
         self.input = self._tensor(open_inputs(model)[0].name)
-        self.outputs = tuple(self._tensor(item.name) for item in graph.output)
-        if any(None in output.shape[1:] or not output.shape for output in self.outputs):
-            measured = _measured_shapes(model)
-            self.outputs = tuple(_filled(output, measured.get(output.name)) for output in self.outputs)
-        self._measured = {output.name: output.shape for output in self.outputs}
+        self._sample: dict[str, npt.NDArray[np.generic]] | None = None
+        self._measured: dict[str, Shape] = {}
+        outputs = [self._tensor(item.name) for item in graph.output]
+        made = [name for node in graph.node for name in node.output if name]
+        if unknown := [name for name in made if not _is_known(self.shape(name))]:
+            self._sample = sample(model, open_inputs(model)[0], unknown)
+            self._measured = {name: value.shape for name, value in self._sample.items()}
+        self.outputs = tuple(_filled(output, self._measured.get(output.name)) for output in outputs)
+        self._measured |= {output.name: output.shape for output in self.outputs}
 
     @property
     def input_wh(self) -> tuple[int, int]:
@@ -100,6 +105,17 @@ class GraphView:
     def batch(self) -> int | None:
         """Batch size; None where it is dynamic."""
         return self.input.shape[0]
+
+    def values(self, output: str) -> npt.NDArray[np.generic] | None:
+        """Give an output's values for a picture of noise; None where the graph does not run here."""
+        if self._sample is None:
+            self._sample = sample(self.model, open_inputs(self.model)[0], ())
+        return self._sample.get(output)
+
+    def rows(self, output: str, axis: int) -> npt.NDArray[np.generic] | None:
+        """Give those values as ``[B, N, X]`` of an output that has its X on `axis`, 1 or 2."""
+        values = self.values(output)
+        return values if values is None or axis == 2 else values.swapaxes(1, 2)
 
     def shape(self, name: str) -> Shape | None:
         """Give a tensor's shape, or None where even its rank is unknown."""
@@ -250,28 +266,12 @@ def open_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [item for item in model.graph.input if item.name not in stored]
 
 
+def _is_known(shape: Shape | None) -> bool:
+    return shape is not None and None not in shape[1:]
+
+
 def _filled(output: Tensor, measured: Shape | None) -> Tensor:
     if measured is None:
         return output
     batch = output.shape[0] if output.shape else None
     return output._replace(shape=(batch, *measured[1:]))
-
-
-def _measured_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """Run the model once on a black picture where inference does not tell; empty where it cannot run."""
-    runtime = require("onnxruntime", why="to learn the output shapes of an ONNX model")
-    (item,) = open_inputs(model)
-    sizes = [dim.dim_value or 1 for dim in item.type.tensor_type.shape.dim]
-    dtype = require("onnx.helper", why="to read an ONNX model").tensor_dtype_to_np_dtype(
-        item.type.tensor_type.elem_type
-    )
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        values = session.run(None, {item.name: np.zeros(sizes, dtype)})
-    except Exception:  # noqa: BLE001  an operator of another runtime; what stays unknown is refused later
-        return {}
-    return {out.name: value.shape for out, value in zip(session.get_outputs(), values, strict=True)}
