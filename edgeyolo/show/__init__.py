@@ -9,6 +9,7 @@ from edgeyolo.show.mqtt_address import mqtt_address
 from edgeyolo.show.recorder import RecorderSink
 from edgeyolo.show.summary import SummarySink
 from edgeyolo.show.video import VideoSink
+from edgeyolo.show.webhook import WebhookSink, webhook_address
 from edgeyolo.show.window import WindowSink
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "RecorderSink",
     "SummarySink",
     "VideoSink",
+    "WebhookSink",
     "WindowSink",
     "mqtt_address",
+    "webhook_address",
 ]
