@@ -75,11 +75,12 @@ class Browser:
         self, url: str, *, wh: tuple[int, int] = (1280, 900), dark: bool = False, scale: float = 1
     ) -> Page:
         """Open a page of a window of its own size."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        target = str(self.call("Target.createTarget", url="about:blank")["targetId"])
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = Page(self, session, target)
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
+        page.call("Emulation.setFocusEmulationEnabled", enabled=True)
         page.resize(*wh, scale=scale)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         page.call("Emulation.setEmulatedMedia", features=scheme)
@@ -91,9 +92,13 @@ class Browser:
 class Page:
     """One tab."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
+
+    def close(self) -> None:
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         return self._browser.call(method, session=self._session, **params)
@@ -184,6 +189,9 @@ class Page:
             elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
                 found.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
         return found
+
+    def forget_complaints(self) -> None:
+        self._browser.events[:] = [e for e in self._browser.events if e.get("sessionId") != self._session]
 
 
 @contextlib.contextmanager

@@ -26,8 +26,10 @@ export class Controls {
   status({ conf, class_ids: chosen }) {
     byId("conf-row").hidden = conf === null;
     if (performance.now() - this.#touched < 1500) return;
-    if (conf !== null && document.activeElement !== this.#conf) this.#conf.value = conf;
-    if (conf !== null) this.#showConf(document.activeElement === this.#conf ? this.#conf.value : conf);
+    if (conf !== null) {
+      this.#conf.value = conf;
+      this.#showConf(conf);
+    }
     this.#boxes.forEach((box, id) => (box.checked = chosen === null || chosen.includes(id)));
     this.#count();
   }
