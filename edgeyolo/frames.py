@@ -1,8 +1,8 @@
 """Where pictures come from and where results go: the types that cameras, runtime, analysis and sinks share.
 
-Owns `Frame`, `Result`, `Event` and the protocols `Source`, `Sink`, `IdleSink` and `Analyst`. A source is in
-``edgeyolo.camera``, a sink in ``edgeyolo.show``, an analyst in ``edgeyolo.events``, the loop between them in
-``edgeyolo.pipeline``; no stage imports another.
+Owns `Frame`, `Result`, `Event` and the protocols `Source`, `Sink`, `IdleSink`, `NotedSink` and `Analyst`. A
+source is in ``edgeyolo.camera``, a sink in ``edgeyolo.show``, an analyst in ``edgeyolo.events``, the loop
+between them in ``edgeyolo.pipeline``; no stage imports another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edgeyolo.detections import Classification, Detections
 
-__all__ = ["Analyst", "Event", "Frame", "IdleSink", "Result", "Sink", "Source"]
+__all__ = ["Analyst", "Event", "Frame", "IdleSink", "NotedSink", "Result", "Sink", "Source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,3 +197,12 @@ class IdleSink(Sink, Protocol):
 
     def idle(self) -> None:
         """Do it; called about twenty times a second, by the thread that calls `write`."""
+
+
+@runtime_checkable
+class NotedSink(Sink, Protocol):
+    """A sink that has something to tell when a run is over."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line each: a choice and its reason, how much was dropped."""

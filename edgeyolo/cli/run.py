@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from edgeyolo.cli import run_options as opt
+
 if TYPE_CHECKING:
     from edgeyolo.pipeline.run import RunReport
     from edgeyolo.vision.nms import Suppression
@@ -17,7 +19,7 @@ __all__ = ["register"]
 
 _INTERRUPTED = 130
 _SOURCE = "An image, a folder or a 'glob*.jpg' of images, a video file, or test:// (a synthetic scene)."
-_SAVE = "F.mp4 is a video; a folder gets one picture a frame."
+_SAVE = "F.mp4 is an H.264 video; a folder gets one picture a frame."
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +31,18 @@ def run(  # noqa: PLR0913 - one parameter an option
     engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=_SOURCE)],
     save: Annotated[Path | None, typer.Option(metavar="F.mp4|DIR", help=_SAVE)] = None,
+    segment: opt.Segment = None,
+    max_size: opt.MaxSize = None,
     jsonl: Annotated[
         Path | None, typer.Option(metavar="F|-", help="One JSON line a frame; - is stdout.")
     ] = None,
+    jsonl_rotate: opt.JsonlRotate = None,
+    jsonl_keep: opt.JsonlKeep = 5,
     show: Annotated[bool, typer.Option("--show", help="Open a window.")] = False,
+    mqtt: opt.Mqtt = None,
+    webhook: opt.Webhook = None,
+    webhook_secret_file: opt.WebhookSecretFile = None,
+    webhook_pictures: opt.WebhookPictures = False,
     web: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Serve a page; beyond this machine a token is asked for."),
@@ -75,9 +85,10 @@ def run(  # noqa: PLR0913 - one parameter an option
     ] = False,
 ) -> None:
     """Detect in pictures, videos and cameras; without --save, --jsonl or --show it prints what was found."""
+    from edgeyolo.pipeline.quantities import bytes_from_text, seconds_from_text
     from edgeyolo.pipeline.run import RunConfig
     from edgeyolo.pipeline.run import run as run_engine
-    from edgeyolo.pipeline.sinks import SinkConfig, WebConfig
+    from edgeyolo.pipeline.sinks import SinkConfig, WebConfig, WebhookConfig
 
     if web is None and (web_token_file or web_host):
         raise typer.BadParameter("--web-token-file and --web-host are for --web HOST:PORT")
@@ -86,11 +97,30 @@ def run(  # noqa: PLR0913 - one parameter an option
         page = WebConfig(
             address=web, token_file=web_token_file, hosts=web_host or (), clients=web_clients, fps=web_fps
         )
+    if webhook is None and (webhook_secret_file or webhook_pictures):
+        raise typer.BadParameter("--webhook-secret-file and --webhook-pictures are for --webhook URL")
+    hook = None
+    if webhook is not None:
+        hook = WebhookConfig(url=webhook, secret_file=webhook_secret_file, pictures=webhook_pictures)
     report = run_engine(
         RunConfig(
             engine=engine,
             sources=sources,
-            sinks=SinkConfig(save=save, jsonl=jsonl, show=show, web=page, progress=True),
+            sinks=SinkConfig(
+                save=save,
+                segment_s=None if segment is None else seconds_from_text(segment, option="--segment"),
+                max_bytes=None if max_size is None else bytes_from_text(max_size, option="--max-size"),
+                jsonl=jsonl,
+                jsonl_rotate_bytes=(
+                    None if jsonl_rotate is None else bytes_from_text(jsonl_rotate, option="--jsonl-rotate")
+                ),
+                jsonl_keep=jsonl_keep,
+                show=show,
+                web=page,
+                mqtt=mqtt,
+                webhook=hook,
+                progress=True,
+            ),
             frames=frames,
             conf=conf,
             iou=iou,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeyolo.errors import ConfigError
-from edgeyolo.frames import Sink
+from edgeyolo.frames import NotedSink, Sink
 from edgeyolo.pipeline.cameras import open_cameras
 from edgeyolo.pipeline.drawing import drawer
 from edgeyolo.pipeline.inference import Model
@@ -22,7 +22,7 @@ from edgeyolo.pipeline.signals import stopping_on_signals
 from edgeyolo.pipeline.sinks import SinkConfig, open_sinks
 from edgeyolo.runtime import Classifier, Detector, Engine, open_engine
 from edgeyolo.runtime.detector import CONF, IOU
-from edgeyolo.show import SummarySink, VideoSink
+from edgeyolo.show import SummarySink
 from edgeyolo.show.web import WebSink
 from edgeyolo.vision.nms import Suppression
 
@@ -81,7 +81,7 @@ class RunReport:
         loop: Frames and times.
         interrupted: Whether a signal ended it; its files are whole.
         summary: What was seen, as lines of text.
-        notes: What the user should know, such as which codec was taken and why.
+        notes: What the user should know, such as which encoder was taken and why, and what was dropped.
     """
 
     loop: LoopReport
@@ -124,11 +124,7 @@ def run(config: RunConfig, *, say: Callable[[str], None] | None = None) -> RunRe
             sinks.append(sink)
             if isinstance(sink, WebSink) and say is not None:
                 say(sink.invitation())  # not to the log: a token may be in it
-        notes = model.engine.notes + tuple(
-            f"{config.sinks.save}: {s.codec} video, {s.codec_reason}"
-            for s in sinks
-            if isinstance(s, VideoSink)
-        )
+        engine_notes = model.engine.notes
         loop_config = LoopConfig(
             draw=drawer(model.names),
             limit=config.frames,
@@ -137,7 +133,13 @@ def run(config: RunConfig, *, say: Callable[[str], None] | None = None) -> RunRe
         )
         with stopping_on_signals(monitor.stop_event) as signalled:
             loop = FrameLoop(sources, model, sinks, loop_config, monitor).run()
-    return RunReport(loop=loop, interrupted=signalled.is_set(), summary=tuple(summary.lines()), notes=notes)
+    notes = tuple(note for sink in sinks if isinstance(sink, NotedSink) for note in sink.notes)
+    return RunReport(
+        loop=loop,
+        interrupted=signalled.is_set(),
+        summary=tuple(summary.lines()),
+        notes=engine_notes + notes,
+    )
 
 
 def open_model(

@@ -1,7 +1,7 @@
 """The sinks of a run, from its options.
 
-Owns which option makes which sink, and the refusal of an output that would replace the source. Each sink is a
-class of ``edgeyolo.show``.
+Owns which option makes which sink, and the order in which they open. Each sink is a class of
+``edgeyolo.show``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,33 @@ from edgeyolo.errors import ConfigError
 from edgeyolo.frames import Sink, Source
 from edgeyolo.live import Control
 from edgeyolo.pipeline.progress import ProgressSink
-from edgeyolo.show import ImageFileSink, ImageFolderSink, JsonLinesSink, VideoSink, WindowSink
+from edgeyolo.pipeline.saving import open_save, refuse_overwrite
+from edgeyolo.show import (
+    JsonLinesSink,
+    MqttSink,
+    WebhookSink,
+    WindowSink,
+    mqtt_address,
+    webhook_address,
+)
 from edgeyolo.show.web import WebConfig, WebSink
-from edgeyolo.vision.images import is_image_path
 
-__all__ = ["SinkConfig", "WebConfig", "open_sinks"]
+__all__ = ["SinkConfig", "WebConfig", "WebhookConfig", "open_sinks"]
 
-_VIDEO_SUFFIX = ".mp4"
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookConfig:
+    """Events to a web address.
+
+    Args:
+        url: The address.
+        secret_file: Has what signs each post; without its line end.
+        pictures: Whether an event has its picture.
+    """
+
+    url: str
+    secret_file: Path | None = None
+    pictures: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +50,39 @@ class SinkConfig:
     Args:
         save: ``.mp4`` is a video; a folder, or a name without suffix, gets pictures; an image's name gets
             the picture of a source that is one image.
+        segment_s: Seconds of a video's segments; None for one file.
+        max_bytes: Most bytes of all segments of a camera; the oldest are deleted.
         jsonl: JSON lines; ``-`` is stdout.
+        jsonl_rotate_bytes: Most bytes of a file of them; None for one file without end.
+        jsonl_keep: Earlier files of them to keep.
         show: Whether to open a window.
         web: The page for browsers.
+        mqtt: The address of an MQTT broker.
+        webhook: Who is told of events.
         progress: Whether to tell on stderr how far it is.
     """
 
     save: Path | None = None
+    segment_s: float | None = None
+    max_bytes: int | None = None
     jsonl: Path | None = None
+    jsonl_rotate_bytes: int | None = None
+    jsonl_keep: int = 5
     show: bool = False
     web: WebConfig | None = None
+    mqtt: str | None = None
+    webhook: WebhookConfig | None = None
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.segment_s is not None and self.save is None:
+            raise ConfigError("--segment cuts a video; --save FILE.mp4 expected", hint="--save out.mp4")
+        if self.max_bytes is not None and self.segment_s is None:
+            raise ConfigError("--max-size deletes whole segments; --segment expected", hint="--segment 10m")
+        if self.jsonl_rotate_bytes is not None and (self.jsonl is None or str(self.jsonl) == "-"):
+            raise ConfigError("--jsonl-rotate: --jsonl FILE expected", hint="--jsonl out.jsonl")
+        if self.jsonl_keep < 1:
+            raise ConfigError(f"--jsonl-keep: 1 or more expected, {self.jsonl_keep} found")
 
 
 def open_sinks(
@@ -68,19 +110,41 @@ def open_sinks(
         OutputError: A file cannot be begun.
         MissingDependencyError: What a sink needs is absent.
     """
-    if config.show:
-        yield WindowSink(control, {camera: source.live for camera, source in sources.items()})
+    live = {camera for camera, source in sources.items() if source.live}
+    if config.show:  # before PyAV is loaded, in whose libxcb OpenCV's windows hang
+        yield WindowSink(control, {camera: camera in live for camera in sources})
     if config.web is not None:
         yield WebSink(config.web, names, control)
+    if config.mqtt is not None:
+        yield MqttSink(mqtt_address(config.mqtt), names, live=live)
+    if config.webhook is not None:
+        yield _webhook_sink(config.webhook, names)
     if config.save is not None:
-        yield _picture_sink(config.save, sources)
+        yield open_save(config.save, sources, segment_s=config.segment_s, max_bytes=config.max_bytes)
     if config.jsonl is not None:
-        _refuse_overwrite("--jsonl", config.jsonl, sources)
-        yield JsonLinesSink(config.jsonl, names)
-    if config.progress:
-        yield ProgressSink(
-            _frames_to_come(sources, limit), live=any(source.live for source in sources.values())
+        refuse_overwrite("--jsonl", config.jsonl, sources)
+        yield JsonLinesSink(
+            config.jsonl,
+            names,
+            with_camera=len(sources) > 1,
+            live=live,
+            rotate_bytes=config.jsonl_rotate_bytes,
+            keep=config.jsonl_keep,
         )
+    if config.progress:
+        yield ProgressSink(_frames_to_come(sources, limit), live=bool(live))
+
+
+def _webhook_sink(config: WebhookConfig, names: tuple[str, ...]) -> Sink:
+    address, secret = webhook_address(config.url), None
+    if config.secret_file is not None:
+        try:
+            secret = config.secret_file.read_bytes().rstrip(b"\r\n")
+        except OSError as exc:
+            raise ConfigError(f"--webhook-secret-file: {config.secret_file}: {exc.strerror}") from exc
+        if not secret:
+            raise ConfigError(f"--webhook-secret-file: a secret expected, {config.secret_file} is empty")
+    return WebhookSink(address, names, secret=secret, pictures=config.pictures)
 
 
 def _frames_to_come(sources: Mapping[str, Source], limit: int | None) -> int | None:
@@ -92,32 +156,3 @@ def _frames_to_come(sources: Mapping[str, Source], limit: int | None) -> int | N
             return None
         total += min(known)
     return total
-
-
-def _picture_sink(save: Path, sources: Mapping[str, Source]) -> Sink:
-    _refuse_overwrite("--save", save, sources)
-    source = next(iter(sources.values()))
-    if save.is_dir() or not save.suffix:
-        return ImageFolderSink(save)
-    if save.suffix.lower() == _VIDEO_SUFFIX:
-        return VideoSink(save, fps=source.fps)
-    if is_image_path(save):
-        if [s.frame_count for s in sources.values()] == [1]:
-            return ImageFileSink(save)
-        raise ConfigError(
-            f"--save {save}: one image, and the source has {source.frame_count or 'many'} frames",
-            hint=f"--save {save.stem}.mp4, or --save {save.stem}/ for one image a frame",
-        )
-    raise ConfigError(
-        f"--save {save}: a name that ends in .mp4, a folder, or an image's name expected, "
-        f"{save.suffix!r} found",
-        hint=f"--save {save.with_suffix(_VIDEO_SUFFIX)}",
-    )
-
-
-def _refuse_overwrite(option: str, path: Path, sources: Mapping[str, Source]) -> None:
-    """Refuse an output that is a source itself."""
-    for source in sources.values():
-        name = Path(source.name)
-        if path.exists() and name.exists() and path.resolve() == name.resolve():
-            raise ConfigError(f"{option} {path}: would overwrite the source", hint="choose another name")

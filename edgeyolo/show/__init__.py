@@ -6,6 +6,7 @@ from edgeyolo.show.images import ImageFileSink, ImageFolderSink
 from edgeyolo.show.jsonl import JsonLinesSink
 from edgeyolo.show.mqtt import MqttSink
 from edgeyolo.show.mqtt_address import mqtt_address
+from edgeyolo.show.per_camera import PerCamera
 from edgeyolo.show.recorder import RecorderSink
 from edgeyolo.show.summary import SummarySink
 from edgeyolo.show.video import VideoSink
@@ -17,6 +18,7 @@ __all__ = [
     "ImageFolderSink",
     "JsonLinesSink",
     "MqttSink",
+    "PerCamera",
     "RecorderSink",
     "SummarySink",
     "VideoSink",

@@ -75,6 +75,11 @@ class JsonLinesSink:
         except OSError as exc:
             raise _output_error(self._path, exc) from exc
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many lines are missing."""
+        return (f"{self._path}: {self.dropped} lines are missing",) if self.dropped else ()
+
     def write(self, result: Result) -> None:
         """Write one line and flush it.
 

@@ -79,6 +79,11 @@ class MqttSink:
         self._sender = threading.Thread(target=self._send, name="edgeyolo-mqtt", daemon=True)
         self._sender.start()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How much was dropped."""
+        return (f"{self._address}: {self.dropped} messages were dropped",) if self.dropped else ()
+
     def write(self, result: Result) -> None:
         """Leave a result and its events to be published."""
         camera = result.frame.camera

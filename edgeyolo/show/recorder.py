@@ -85,7 +85,6 @@ class RecorderSink:
         self._segment_s = segment_s
         self._segments = None if segment_s is None else Segments(self._path, max_bytes=max_bytes)
         self._encoder = best_encoder()
-        self.codec, self.codec_reason = self._encoder.codec, self._encoder.reason
         self._file: Mp4Writer | None = None
         self._file_path = self._path
         self._size_wh = (0, 0)
@@ -101,6 +100,12 @@ class RecorderSink:
     def dropped(self) -> int:
         """Frames that are not recorded: the encoder was behind, or the disk full."""
         return self._outbox.dropped + self._missed
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which encoder was taken, why, and how many frames it missed."""
+        missing = f"; {self.dropped} frames are not in it" if self.dropped else ""
+        return (f"{self._path}: {self._encoder.note}{missing}",)
 
     def write(self, result: Result) -> None:
         """Leave a frame to be recorded.

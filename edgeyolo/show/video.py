@@ -43,13 +43,17 @@ class VideoSink:
         self._path = Path(path)
         self._fps = fps or _DEFAULT_FPS
         self._encoder = best_encoder()
-        self.codec, self.codec_reason = self._encoder.codec, self._encoder.reason
         self._stack = ExitStack()
         self._file: Mp4Writer | None = None
         self._temporary: Path | None = None
         self._size_wh = (0, 0)
         self._count = 0
         self._said_fitted = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which encoder was taken, and why."""
+        return (f"{self._path}: {self._encoder.note}",)
 
     def write(self, result: Result) -> None:
         """Encode one frame.

@@ -25,13 +25,11 @@ class VideoEncoder:
 
     Args:
         open: Begins a file; raises OSError where it cannot.
-        codec: What it makes, for the user.
-        reason: Why it was chosen, for the user.
+        note: What it is and why it was chosen, for the user.
     """
 
     open: _Open
-    codec: str
-    reason: str
+    note: str
 
 
 @functools.cache
@@ -42,4 +40,4 @@ def best_encoder() -> VideoEncoder:
         MissingDependencyError: None is here.
     """
     pyav()
-    return VideoEncoder(SoftwareMp4, "H.264", "libx264 on processor cores")
+    return VideoEncoder(SoftwareMp4, "H.264, encoded on processor cores")

@@ -143,6 +143,11 @@ class WebhookSink:
         """Events that were given up."""
         return self._outbox.dropped + self._refused
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How much was dropped."""
+        return (f"{self._address}: {self.dropped} events were given up",) if self.dropped else ()
+
     def write(self, result: Result) -> None:
         """Leave the events of a result to be posted."""
         if not result.events:

@@ -239,12 +239,13 @@ class _Stuck:
 def test_a_live_camera_never_waits_for_the_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(recorder, "best_encoder", lambda: VideoEncoder(_Stuck, "none", "stuck"))
+    monkeypatch.setattr(recorder, "best_encoder", lambda: VideoEncoder(_Stuck, "stuck"))
     monkeypatch.setattr(recorder, "_CLOSE_S", 0.1)
     sink = RecorderSink(tmp_path / "out.mp4", live=True)
     for index in range(200):
         sink.write(live(index, index / 25))  # would wait for ever
     assert 180 <= sink.dropped < 200
+    assert f"{sink.dropped} frames are not in it" in sink.notes[0]
     sink.close()
     assert "did not finish in time" in caplog.text
     _Stuck.may.set()
