@@ -14,8 +14,9 @@ PACKAGE = PROJECT / "edgeyolo"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {
-    "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "jetson",
-    "live", "machine", "optional", "qdq", "rules", "scales", "sections", "sidecar", "spec", "vision",
+    "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "gstreamer",
+    "jetson", "live", "machine", "optional", "qdq", "rules", "scales", "sections", "sidecar", "spec",
+    "vision",
 }  # fmt: skip
 STAGES = {
     "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "events", "fetch", "graph", "runtime",
