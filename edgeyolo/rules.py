@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from edgeyolo.class_names import class_ids_from_names
 from edgeyolo.errors import ConfigError
 from edgeyolo.sections import near_name, read_toml, refuse_unknown, section
 from edgeyolo.vision.polygons import self_touching
@@ -75,6 +76,14 @@ class _Rule:
     def cameras(self) -> tuple[str, ...] | None:
         """Names of its cameras; None for all."""
         return (self.camera,) if isinstance(self.camera, str) else self.camera
+
+    def class_ids(self, names: Sequence[str]) -> frozenset[int] | None:
+        """Give the ids of its classes; None for all.
+
+        Raises:
+            ConfigError: One of them is not in `names`.
+        """
+        return None if self.classes is None else frozenset(class_ids_from_names(names, self.classes))
 
     def is_for(self, camera: str) -> bool:
         """Say whether it is for a camera."""
@@ -213,6 +222,21 @@ class Rules:
                         f"{near_name(name, cameras)}",
                         hint=f"the cameras are {', '.join(cameras)}; without camera a rule is for all",
                     )
+
+    def require_classes(self, names: Sequence[str]) -> None:
+        """Refuse rules for classes that a model does not have.
+
+        Args:
+            names: Its class names; the index is the class id.
+
+        Raises:
+            ConfigError: One names another class.
+        """
+        for rule in (*self.zones, *self.lines):
+            try:
+                rule.class_ids(names)
+            except ConfigError as exc:
+                raise ConfigError(f"{self.source}: {rule.name}: {exc.message}", hint=exc.hint) from exc
 
 
 def read_rules(path: Path | str) -> Rules:

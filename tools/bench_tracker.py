@@ -59,7 +59,7 @@ def times(counts: list[int]) -> None:
 
 def timed(scene: list[tuple[float, Detections]], *, rules: Rules | None, every: int = 1) -> float:
     """Median milliseconds of processor time; with `every` those of frames between detections."""
-    analyst = analyst_for("0", rules, ["person", "other"], conf=CONF)
+    analyst = analyst_for("0", rules, ["person", "other"], conf=lambda: CONF)
     image = np.zeros((480, 640, 3), np.uint8)
     spent = []
     for index, (time_s, found) in enumerate(scene):

@@ -73,6 +73,22 @@ def run(  # noqa: PLR0913 - one parameter an option
     classes: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names or ids to report; all by default.")
     ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(metavar="F.toml", help="Zones and lines: who enters, dwells, leaves, crosses."),
+    ] = None,
+    events_state: Annotated[
+        Path | None, typer.Option(metavar="F", help="Keep their counters here from run to run.")
+    ] = None,
+    events_editable: Annotated[
+        bool, typer.Option("--events-editable", help="The page may draw zones and lines, and save them.")
+    ] = False,
+    track: Annotated[
+        bool, typer.Option("--track", help="Number objects, the same from frame to frame.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option(metavar="N", help="Detect in every Nth frame; boxes are followed in between.")
+    ] = 1,
     stall_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="Without a frame for so long, connect to a camera again.")
     ] = 5.0,
@@ -89,6 +105,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from edgeyolo.pipeline.run import RunConfig
     from edgeyolo.pipeline.run import run as run_engine
     from edgeyolo.pipeline.sinks import SinkConfig, WebConfig, WebhookConfig
+    from edgeyolo.pipeline.watch import WatchConfig
 
     if web is None and (web_token_file or web_host):
         raise typer.BadParameter("--web-token-file and --web-host are for --web HOST:PORT")
@@ -128,6 +145,9 @@ def run(  # noqa: PLR0913 - one parameter an option
             classes=None if classes is None else [name for name in classes.split(",") if name.strip()],
             stall_timeout_s=stall_timeout,
             retries=retries,
+            watch=WatchConfig(
+                events=events, editable=events_editable, state=events_state, track=track, every=every
+            ),
             trust=trust,
         ),
         say=lambda line: print(line, file=sys.stderr),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeyolo.events.analyst import CameraAnalyst, analyst_for
+from edgeyolo.events.counts_file import read_counts, write_counts
 from edgeyolo.events.tracker import WEAK
 
-__all__ = ["WEAK", "CameraAnalyst", "analyst_for"]
+__all__ = ["WEAK", "CameraAnalyst", "analyst_for", "read_counts", "write_counts"]

@@ -7,14 +7,12 @@ line looks at them: where an object would be if it went on as before is no evide
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeyolo.class_names import class_ids_from_names
 from edgeyolo.detections import Detections
-from edgeyolo.errors import ConfigError
 from edgeyolo.events.happening import Happening, Looks
 from edgeyolo.events.lines import LineState
 from edgeyolo.events.overlay import Trail, draw_rules
@@ -29,10 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["CameraAnalyst", "analyst_for"]
 
 Counts = Mapping[str, Mapping[str, int]]
+State = ZoneState | LineState
 
 
 def analyst_for(
-    camera: str, rules: Rules | None, names: Sequence[str], *, conf: float = 0.0
+    camera: str, rules: Rules | None, names: Sequence[str], *, conf: Callable[[], float] | None = None
 ) -> CameraAnalyst:
     """Make the analyst of a camera.
 
@@ -40,12 +39,12 @@ def analyst_for(
         camera: Its name.
         rules: Of the whole run; None follows objects and makes no events.
         names: Class names; the index is the class id.
-        conf: As `CameraAnalyst.conf`.
+        conf: As for `CameraAnalyst`; None reports every box.
 
     Raises:
         ConfigError: A rule names a class that there is not.
     """
-    return CameraAnalyst(camera, (rules or Rules()).for_camera(camera), names, conf=conf)
+    return CameraAnalyst(camera, rules or Rules(), names, conf=conf or (lambda: 0.0))
 
 
 class CameraAnalyst:
@@ -53,45 +52,57 @@ class CameraAnalyst:
 
     Args:
         camera: Its name.
-        rules: Those of this camera.
+        rules: Of the whole run.
         names: Class names; the index is the class id.
-        conf: Least score of a box that is reported; weaker ones (from `edgeyolo.events.WEAK` times it on)
-            only continue objects. May be changed at any time by any thread.
+        conf: Gives the least score of a box that is reported, as it is now; weaker ones (from
+            `edgeyolo.events.WEAK` times it on) only continue objects.
 
     Raises:
         ConfigError: A rule names a class that there is not.
     """
 
-    def __init__(self, camera: str, rules: Rules, names: Sequence[str], *, conf: float = 0.0) -> None:
-        self.conf = conf
+    def __init__(self, camera: str, rules: Rules, names: Sequence[str], *, conf: Callable[[], float]) -> None:
+        rules.require_classes(names)
+        self._conf = conf
         self._camera = camera
-        self._rules = rules
         self._names = tuple(names)
+        self._rules = rules.for_camera(camera)
         self._tracker = Tracker(rules.track)
-        self._states: list[ZoneState | LineState] = [
-            *(ZoneState(zone, _class_ids(rules, zone, names)) for zone in rules.zones),
-            *(LineState(line, _class_ids(rules, line, names)) for line in rules.lines),
-        ]
+        self._states = self._states_of(self._rules, {}, {})
+        self._next_rules: Rules | None = None
         self._trails: dict[int, Trail] = {}
         self._shown: npt.NDArray[np.int64] | None = None
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Counters of each zone and line by its name."""
+        """Counters of each zone and line by its name; any thread."""
         return {state.rule.name: state.counts for state in self._states}
 
     def restore(self, counts: Counts) -> None:
         """Go on counting where another run ended; what it has of rules that are no more is left out."""
         for state in self._states:
-            state.restore(dict(counts.get(state.rule.name, {})))
+            state.restore(counts.get(state.rule.name, {}))
+
+    def replace_rules(self, rules: Rules) -> None:
+        """Put other rules in force from the next frame on; any thread.
+
+        A zone or a line that is as before goes on. One that was moved or otherwise changed keeps its counters
+        and forgets who is inside.
+
+        Raises:
+            ConfigError: A rule names a class that there is not.
+        """
+        rules.require_classes(self._names)
+        self._next_rules = rules
 
     def update(self, frame: Frame, found: Detections | None) -> tuple[Detections, tuple[Event, ...]]:
         """Take the next frame; see `edgeyolo.frames.Analyst`.
 
         Where the source's time goes back or jumps, objects end: those inside a zone leave it, as ``lost``.
         """
+        self._take_rules()
         height, width = frame.image_bgr.shape[:2]
-        followed = self._tracker.follow(frame.time_s, found, conf=self.conf)
+        followed = self._tracker.follow(frame.time_s, found, conf=self._conf())
         events: list[Event] = []
         for track in followed.ended:
             self._trails.pop(track.number, None)
@@ -106,14 +117,37 @@ class CameraAnalyst:
         self._shown = boxes.track_ids
         return boxes, tuple(events)
 
+    def _take_rules(self) -> None:
+        if (rules := self._next_rules) is None:
+            return
+        self._next_rules = None
+        rules = rules.for_camera(self._camera)
+        before = {state.rule: state for state in self._states}
+        self._states = self._states_of(rules, before, self.counts)
+        self._tracker.rules = rules.track
+        self._rules = rules
+
+    def _states_of(self, rules: Rules, before: Mapping[Zone | Line, State], counts: Counts) -> list[State]:
+        """Make the state of each rule, or take the one that there is."""
+        fresh: list[State] = [
+            *(ZoneState(zone, zone.class_ids(self._names)) for zone in rules.zones if zone not in before),
+            *(LineState(line, line.class_ids(self._names)) for line in rules.lines if line not in before),
+        ]
+        for state in fresh:
+            state.restore(counts.get(state.rule.name, {}))
+        kept = [state for rule, state in before.items() if rule in rules.zones or rule in rules.lines]
+        return kept + fresh
+
     def draw(self, picture_bgr: npt.NDArray[np.uint8]) -> None:
         """Draw zones, lines, counters and the last second of paths, in place."""
         numbers = () if self._shown is None else self._shown.tolist()
         trails = [self._trails[number] for number in numbers if number in self._trails]
         draw_rules(picture_bgr, self._rules, self.counts, trails)
 
-    def _event(self, frame: Frame, state: ZoneState | LineState, it: Happening) -> Event:
+    def _event(self, frame: Frame, state: State, it: Happening) -> Event:
         class_id = it.track.class_id
+        height, width = frame.image_bgr.shape[:2]
+        x0, y0, x1, y1 = it.sight.box  # trembles out of the picture by a pixel
         return Event(
             kind=it.kind,
             where=it.where,
@@ -125,21 +159,12 @@ class CameraAnalyst:
             class_id=class_id,
             label=self._names[class_id] if class_id < len(self._names) else f"#{class_id}",
             score=it.sight.score,
-            box=it.sight.box,
+            box=(max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))),
             direction=it.direction,
             seconds=it.seconds,
             lost=it.lost,
             counts=state.counts,
         )
-
-
-def _class_ids(rules: Rules, rule: Zone | Line, names: Sequence[str]) -> frozenset[int] | None:
-    if rule.classes is None:
-        return None
-    try:
-        return frozenset(class_ids_from_names(names, rule.classes))
-    except ConfigError as exc:
-        raise ConfigError(f"{rules.source}: {rule.name}: {exc.message}", hint=exc.hint) from exc
 
 
 def _batches(seen: Sequence[Track], wh: tuple[int, int]) -> Iterator[Looks]:

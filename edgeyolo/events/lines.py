@@ -12,7 +12,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +64,7 @@ class LineState:
         """Crossings since counting began, by the line's words for the two ways."""
         return {word: self._crossed[side] for side, word in self._words.items()}
 
-    def restore(self, counts: dict[str, int]) -> None:
+    def restore(self, counts: Mapping[str, int]) -> None:
         """Go on counting from here."""
         self._crossed = {side: counts.get(word, 0) for side, word in self._words.items()}
 

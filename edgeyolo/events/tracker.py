@@ -121,11 +121,11 @@ class Tracker:
     """The objects of one camera.
 
     Args:
-        rules: How long and how sure.
+        rules: How long and how sure; may be changed between frames.
     """
 
     def __init__(self, rules: TrackRules) -> None:
-        self._rules = rules
+        self.rules = rules
         self._tracks: list[Track] = []
         self._motion = Motion()
         self._numbers = 0
@@ -169,9 +169,9 @@ class Tracker:
         self._detected_s = time_s
         # A camera that gives a frame in two seconds must not lose everything between two frames; one that
         # was away for a while must.
-        away = since > max(self._rules.lost, _MISSES_ALLOWED * (self._usual_s or since))
+        away = since > max(self.rules.lost, _MISSES_ALLOWED * (self._usual_s or since))
         self._usual_s += _INTERVALS * (min(since, 10 * self._usual_s or since) - self._usual_s)
-        patience = max(self._rules.lost, _MISSES_ALLOWED * self._usual_s)
+        patience = max(self.rules.lost, _MISSES_ALLOWED * self._usual_s)
         return self._drop([t for t in self._tracks if away or time_s - t.sights[-1].time_s > patience])
 
     def _drop(self, tracks: list[Track]) -> tuple[Track, ...]:
@@ -220,7 +220,7 @@ class Tracker:
                 track.sights.clear()
             x0, y0, x1, y1 = places[id(track)]
             track.sights.append(Sight(time_s, score, (x0, y0, x1, y1)))
-            if not track.number and len(track.sights) >= self._rules.frames:
+            if not track.number and len(track.sights) >= self.rules.frames:
                 self._numbers += 1
                 track.number = self._numbers
 

@@ -6,6 +6,7 @@ Owns the state of one zone of one camera: hysteresis, dwell and counters. Refuse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ class ZoneState:
         inside = sum(stay.inside for stay in self._stays.values())
         return {"inside": inside, "entered": self._entered, "left": self._left}
 
-    def restore(self, counts: dict[str, int]) -> None:
+    def restore(self, counts: Mapping[str, int]) -> None:
         """Go on counting from here."""
         self._entered, self._left = counts.get("entered", 0), counts.get("left", 0)
 

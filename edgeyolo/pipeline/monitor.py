@@ -118,9 +118,19 @@ class Monitor:
                 engine=self._engine,
                 engine_restarts=self._restarts,
                 uptime_s=now - self._begun,
-                conf=self._model.conf if isinstance(self._model, Detector) else None,
+                conf=self.conf,
                 class_ids=self._model.class_ids,
             )
+
+    @property
+    def model(self) -> Model:
+        """The model in use."""
+        return self._model
+
+    @property
+    def conf(self) -> float | None:
+        """Least score in force; None for a classifier."""
+        return self._model.conf if isinstance(self._model, Detector) else None
 
     def set_conf(self, conf: float) -> None:
         """Change the least score of a box from the next frame on."""

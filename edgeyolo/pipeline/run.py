@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from edgeyolo.errors import ConfigError
+from edgeyolo.events import WEAK
 from edgeyolo.frames import NotedSink, Sink
 from edgeyolo.pipeline.cameras import open_cameras
 from edgeyolo.pipeline.drawing import drawer
@@ -20,6 +22,7 @@ from edgeyolo.pipeline.loop import FrameLoop, LoopConfig, LoopReport
 from edgeyolo.pipeline.monitor import Monitor
 from edgeyolo.pipeline.signals import stopping_on_signals
 from edgeyolo.pipeline.sinks import SinkConfig, open_sinks
+from edgeyolo.pipeline.watch import Watch, WatchConfig
 from edgeyolo.runtime import Classifier, Detector, Engine, open_engine
 from edgeyolo.runtime.detector import CONF, IOU
 from edgeyolo.show import SummarySink
@@ -49,6 +52,7 @@ class RunConfig:
         classes: Names or ids to report; all by default.
         stall_timeout_s: Seconds without a frame after which a live source is connected to again.
         retries: Failures in a row after which a live source is given up; never by default.
+        watch: Whether objects are followed, and what they are watched for.
         trust: Run an engine whose hash is not its sidecar's.
     """
 
@@ -62,9 +66,12 @@ class RunConfig:
     classes: Sequence[str] | None = None
     stall_timeout_s: float = STALL_TIMEOUT_S
     retries: int | None = None
+    watch: WatchConfig = field(default_factory=WatchConfig)
     trust: bool = False
 
     def __post_init__(self) -> None:
+        if self.watch.editable and self.sinks.web is None:
+            raise ConfigError("--events-editable is for --web HOST:PORT, whose page changes the file")
         if self.frames is not None and self.frames < 1:
             raise ConfigError(f"--frames: 1 or more expected, {self.frames} found")
         if self.retries is not None and self.retries < 0:
@@ -119,15 +126,21 @@ def run(config: RunConfig, *, say: Callable[[str], None] | None = None) -> RunRe
         )
         summary = SummarySink(model.names)
         sinks: list[Sink] = [summary]
-        for sink in open_sinks(config.sinks, sources, model.names, monitor, limit=config.frames):
+        watch = Watch(config.watch, sources, model.names, monitor)
+        opened = open_sinks(
+            config.sinks, sources, model.names, monitor, limit=config.frames, zones=watch.desk()
+        )
+        for sink in chain(watch.sinks(), opened):
             stack.callback(sink.close)
             sinks.append(sink)
             if isinstance(sink, WebSink) and say is not None:
                 say(sink.invitation())  # not to the log: a token may be in it
         engine_notes = model.engine.notes
         loop_config = LoopConfig(
-            draw=drawer(model.names),
+            draw=drawer(model.names, watch.analysts),
             limit=config.frames,
+            every=config.watch.every,
+            analysts=watch.analysts,
             reopen=lambda: _model(config),
             retries=config.retries,
         )
@@ -137,7 +150,7 @@ def run(config: RunConfig, *, say: Callable[[str], None] | None = None) -> RunRe
     return RunReport(
         loop=loop,
         interrupted=signalled.is_set(),
-        summary=tuple(summary.lines()),
+        summary=(*summary.lines(), *watch.lines()),
         notes=engine_notes + notes,
     )
 
@@ -194,7 +207,10 @@ def refuse_idle_iou(nms: Suppression | None, iou: float | None) -> None:
 def _model(config: RunConfig) -> Model:
     max_batch = max(1, min(len(config.sources), _MAX_BATCH))
     engine = open_engine(config.engine, trust=config.trust, max_batch=max_batch)
-    return open_model(engine, conf=config.conf, iou=config.iou, nms=config.nms, classes=config.classes)
+    model = open_model(engine, conf=config.conf, iou=config.iou, nms=config.nms, classes=config.classes)
+    if config.watch.follows and isinstance(model, Detector):
+        model.weak = WEAK
+    return model
 
 
 def _title(engine: Path, model: Model) -> str:

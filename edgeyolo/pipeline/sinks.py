@@ -23,7 +23,7 @@ from edgeyolo.show import (
     mqtt_address,
     webhook_address,
 )
-from edgeyolo.show.web import WebConfig, WebSink
+from edgeyolo.show.web import WebConfig, WebSink, ZoneDesk
 
 __all__ = ["SinkConfig", "WebConfig", "WebhookConfig", "open_sinks"]
 
@@ -92,6 +92,7 @@ def open_sinks(
     control: Control,
     *,
     limit: int | None = None,
+    zones: ZoneDesk | None = None,
 ) -> Iterator[Sink]:
     """Open one after the other; the one that empties its file when opened comes after those that can fail.
 
@@ -101,6 +102,7 @@ def open_sinks(
         names: Class names; the index is the class id.
         control: The run, for keys and pages.
         limit: Frames of each camera, where there is a limit.
+        zones: Rules of events, for the page.
 
     Yields:
         Each sink as soon as it is open, so that the caller can close it whatever the next one does.
@@ -114,7 +116,7 @@ def open_sinks(
     if config.show:  # before PyAV is loaded, in whose libxcb OpenCV's windows hang
         yield WindowSink(control, {camera: camera in live for camera in sources})
     if config.web is not None:
-        yield WebSink(config.web, names, control)
+        yield WebSink(config.web, names, control, zones=zones)
     if config.mqtt is not None:
         yield MqttSink(mqtt_address(config.mqtt), names, live=live)
     if config.webhook is not None:

@@ -71,6 +71,9 @@ class Detector(Predictor[Detections]):
         self.iou = iou
         self.nms: Suppression = nms or ("none" if self.engine.info.spec.final else "class")
         self.multi_label = multi_label
+        # Share of `conf` from which boxes are given: objects are followed through weak ones, which are not
+        # reported by themselves (`edgeyolo.events.WEAK`).
+        self.weak = 1.0
 
     def postprocess(
         self, outputs: Mapping[str, npt.NDArray[np.float32]], geometry: Letterbox, index: int = 0
@@ -80,7 +83,7 @@ class Detector(Predictor[Detections]):
             outputs["boxes"][index],
             outputs["scores"][index],
             geometry,
-            conf=self.conf,
+            conf=self.conf * self.weak,
             iou=self.iou,
             nms=self.nms,
             class_ids=self.class_ids,

@@ -55,7 +55,7 @@ class Stage:
     frames: int = 0
 
     def __post_init__(self) -> None:
-        self.analyst = analyst_for(self.camera, self.rules, NAMES, conf=self.conf)
+        self.analyst = analyst_for(self.camera, self.rules, NAMES, conf=lambda: self.conf)
 
     def show(self, time_s: float, seen: Sequence[Seen] | None, wh: tuple[int, int] = WH) -> Detections:
         """Give the analyst a frame; None is one that the detector did not see."""

@@ -26,6 +26,7 @@ class ZoneDesk:
     Args:
         rules: Those in force; None where the run watches for no events.
         cameras: Names of the run's cameras.
+        names: Class names of its model.
         file: Where they are saved; None where the page may not change them.
         apply: Puts new rules in force.
     """
@@ -35,11 +36,13 @@ class ZoneDesk:
         rules: Rules | None = None,
         *,
         cameras: Sequence[str] = (),
+        names: Sequence[str] = (),
         file: Path | None = None,
         apply: Callable[[Rules], None] | None = None,
     ) -> None:
         self._rules = rules or Rules()
         self._cameras = tuple(cameras)
+        self._names = tuple(names)
         self._file = file
         self._apply = apply
 
@@ -80,6 +83,8 @@ class ZoneDesk:
     def _read(self, tables: dict[str, Any]) -> Rules:
         rules = rules_from_toml(tables, source=_SOURCE)
         rules.require_cameras(self._cameras)
+        if self._names:
+            rules.require_classes(self._names)
         return rules
 
 
