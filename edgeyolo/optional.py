@@ -27,6 +27,7 @@ _EXTRA_OF = {
     "tensorrt_rtx": "check",
     "uvicorn": "web",
     "prometheus_client": "web",
+    "gi": "gstreamer",
 }
 _JETPACK = (
     "JetPack provides it: make the environment with `python3 -m venv --system-site-packages .venv` "
@@ -72,12 +73,19 @@ def require(name: str, *, why: str) -> ModuleType:
         ) from exc
 
 
+_GI = (
+    "sudo apt-get install python3-gi gir1.2-gst-plugins-base-1.0 and an environment with "
+    "--system-site-packages; or libgirepository1.0-dev libcairo2-dev pkg-config gcc python3-dev, and "
+)
+
+
 def _hint(name: str) -> str:
     root = name.split(".")[0]
     if root == "tensorrt":
         return _JETPACK.format(apt="tensorrt")
     extra = _EXTRA_OF.get(root)
-    return f"pip install 'edgeyolo[{extra}]'" if extra else f"pip install {root}"
+    command = f"pip install 'edgeyolo[{extra}]'" if extra else f"pip install {root}"
+    return _GI + command if root == "gi" else command
 
 
 def _load_hint(message: str) -> str | None:

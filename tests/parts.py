@@ -72,6 +72,31 @@ def _tensorrt_bindings() -> str | None:
     return wheels.missing()
 
 
+def _gstreamer() -> str | None:
+    from edgeyolo.camera.gstreamer import load_gst, missing_elements
+    from edgeyolo.errors import EdgeYoloError
+
+    try:
+        load_gst()
+    except EdgeYoloError as exc:
+        return exc.message
+    wanted = "rtspsrc souphttpsrc multipartdemux jpegdec avdec_h264 avdec_h265 hlsdemux videoflip mpegtsmux"
+    missing = missing_elements(wanted.split())
+    return f"GStreamer is here without {', '.join(missing)}" if missing else None
+
+
+def _rtsp_server() -> str | None:
+    if (missing := _gstreamer()) is not None:
+        return missing
+    import gi
+
+    try:
+        gi.require_version("GstRtspServer", "1.0")
+    except ValueError as exc:
+        return f"GStreamer's RTSP server is not here: {exc}"
+    return None
+
+
 # Name -> why it is missing, or None where it is there.
 PARTS: dict[str, Callable[[], str | None]] = {
     "av": _package("av"),
@@ -80,6 +105,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "darknet-cfgs": _path(Path("/usr/share/darknet/cfg"), "Debian's darknet package"),
     "eval": _package("faster_coco_eval"),
     "ffmpeg": _program("ffmpeg"),
+    "gstreamer": _gstreamer,
     "libdarknet": _path(LIBDARKNET, "Debian's darknet package"),
     "mypy": _package("mypy"),
     "mosquitto": _program("mosquitto"),
@@ -89,6 +115,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "opencv": _package("cv2"),
     "paho": _package("paho.mqtt.client"),
     "pooch": _package("pooch"),
+    "rtsp-server": _rtsp_server,
     "shared-data": _path(SHARED_DATA, "the folder of real data"),
     "tensorrt": _package("tensorrt"),
     "tensorrt-bindings": _tensorrt_bindings,

@@ -13,7 +13,7 @@ import pytest
 from tests.parts import PROJECT
 
 HEAVY = (
-    "cv2", "faster_coco_eval", "onnx", "onnxruntime", "onnxsim", "pooch", "prometheus_client", "pycuda",
+    "cv2", "faster_coco_eval", "gi", "onnx", "onnxruntime", "onnxsim", "pooch", "prometheus_client", "pycuda",
     "requests", "tensorrt", "uvicorn",
 )  # fmt: skip
 

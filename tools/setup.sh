@@ -103,6 +103,21 @@ opencv_requirement() {
     esac
 }
 
+# --- GStreamer --------------------------------------------------------------------------------------------
+
+# Cameras need PyGObject. A .venv that sees the system's python3-gi has it; else pip builds it, which needs the
+# headers. Neither is no reason to stop: everything but live cameras works.
+add_gstreamer() {
+    if .venv/bin/python -c 'import gi' 2>/dev/null; then
+        return
+    elif pkg-config --exists gobject-introspection-1.0 cairo 2>/dev/null &&
+        .venv/bin/python -m pip install --disable-pip-version-check --editable '.[gstreamer]' >>.venv/setup.log 2>&1; then
+        say "PyGObject built: cameras are read with GStreamer"
+    else
+        say "no PyGObject, so no GStreamer: cameras are read with OpenCV (docs/cameras.md)"
+    fi
+}
+
 # --- go ---------------------------------------------------------------------------------------------------
 
 case ${1:-} in
@@ -120,6 +135,7 @@ extras=$extras,$more
 say "installing edgeyolo[$extras] into .venv; the first time this downloads about 200 MB (log: .venv/setup.log)"
 .venv/bin/python -m pip install --disable-pip-version-check --editable ".[$extras]" "$numpy" \
     >.venv/setup.log 2>&1 || { cat .venv/setup.log >&2; stop "pip failed, see above"; }
+[ "$1" = run ] || add_gstreamer
 .venv/bin/python -c 'import cv2, av, numpy, onnx, onnxruntime' ||
     stop "the packages are installed, and one of them does not import, see above" "rm -rf .venv && make setup"
 say "ready: .venv/bin/edgeyolo --help"

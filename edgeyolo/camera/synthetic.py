@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import itertools
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -20,7 +22,7 @@ from edgeyolo.frames import Frame
 
 __all__ = ["NAMES", "SyntheticSource"]
 
-_EXAMPLE = "test://?width=640&height=480&fps=30&frames=300&seed=0&objects=8&cut=90"
+_EXAMPLE = "test://?width=640&height=480&fps=30&frames=300&seed=0&objects=8&cut=90&live=1"
 _LIMITS = {
     "width": (64, 7680),
     "height": (64, 4320),
@@ -29,6 +31,7 @@ _LIMITS = {
     "seed": (0, 2**63 - 1),
     "objects": (0, 200),
     "cut": (0, 10**9),
+    "live": (0, 1),
 }
 
 
@@ -39,11 +42,13 @@ class SyntheticSource:
     Args:
         width: Pixels, 64 to 7680. The size of objects follows the height: 12 to 200 px at 480.
         height: Pixels, 64 to 4320.
-        fps: Frames a second of the time line, 1 to 1000. Frames come as fast as they are taken.
+        fps: Frames a second of the time line, 1 to 1000.
         frames: Number of frames; 0 never ends.
         seed: Of the first scene.
         objects: Number of objects a scene, up to 200; None draws 4 to 12.
         cut: Frames until the next scene, that of the next seed; 0 stays in the first.
+        live: Whether it is a camera: a frame comes at its time on the clock, and those that nobody took in
+            time are left out. Otherwise frames come as fast as they are taken.
 
     Raises:
         SourceOpenError: A value is out of its range.
@@ -63,6 +68,8 @@ class SyntheticSource:
     seed: int = 0
     objects: int | None = None
     cut: int = 0
+    live: bool = False
+    _closed: threading.Event = dataclasses.field(default_factory=threading.Event, init=False, compare=False)
 
     def __post_init__(self) -> None:
         for key, (low, high) in _LIMITS.items():
@@ -71,6 +78,7 @@ class SyntheticSource:
                 raise SourceOpenError(
                     f"{self.name}: {key} from {low} to {high} expected, {value} found", hint=_EXAMPLE
                 )
+        object.__setattr__(self, "live", bool(self.live))  # 0 or 1 in a URI
 
     @classmethod
     def from_uri(cls, uri: str) -> SyntheticSource:
@@ -100,16 +108,11 @@ class SyntheticSource:
         given = [
             f"{field.name}={getattr(self, field.name):.12g}"
             if field.name == "fps"
-            else f"{field.name}={getattr(self, field.name)}"
+            else f"{field.name}={int(getattr(self, field.name))}"
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) != field.default
+            if field.init and getattr(self, field.name) != field.default
         ]
         return "test://" + ("?" + "&".join(given) if given else "")
-
-    @property
-    def live(self) -> bool:
-        """Frames wait until they are taken."""
-        return False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -123,22 +126,41 @@ class SyntheticSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Draw the frames one by one."""
-        scene = self._scene(0)
-        for index in range(self.frames) if self.frames else itertools.count():
-            if self.cut and index and index % self.cut == 0:
-                scene = self._scene(index // self.cut)
+        self._closed.clear()
+        return self._frames()
+
+    def close(self) -> None:
+        """End a wait for the next frame; nothing is held open."""
+        self._closed.set()
+
+    def _frames(self) -> Iterator[Frame]:
+        scenes = functools.lru_cache(maxsize=1)(self._scene)
+        start_s = time.monotonic()
+        for index in self._due(start_s) if self.live else self._all():
+            scene = scenes(index // self.cut if self.cut else 0)
             image, truth = scene.render((index % self.cut if self.cut else index) / self.fps)
             yield Frame(
                 image_bgr=image,
                 source=self.name,
                 index=index,
                 time_s=index / self.fps,
-                captured_at_s=time.monotonic(),
+                captured_at_s=start_s + index / self.fps if self.live else time.monotonic(),
                 truth=truth,
             )
 
-    def close(self) -> None:
-        """Nothing is held open."""
+    def _all(self) -> Iterable[int]:
+        return range(self.frames) if self.frames else itertools.count()
+
+    def _due(self, start_s: float) -> Iterator[int]:
+        """Give the newest frame's number, waiting where it has been given already."""
+        index = 0
+        while not self._closed.is_set() and (not self.frames or index < self.frames):
+            yield index
+            now = int((time.monotonic() - start_s) * self.fps)
+            index = max(index + 1, now)
+            wait_s = start_s + index / self.fps - time.monotonic()
+            if wait_s > 0:
+                self._closed.wait(wait_s)
 
     def _scene(self, number: int) -> SyntheticScene:
         return SyntheticScene(self.seed + number, (self.width, self.height), objects=self.objects)

@@ -10,6 +10,7 @@ import glob
 import re
 from pathlib import Path
 
+from edgeyolo.camera.address import NETWORK, STALL_TIMEOUT_S, Address
 from edgeyolo.camera.images import ImageSource, natural_key
 from edgeyolo.camera.video import VideoSource
 from edgeyolo.errors import SourceOpenError
@@ -19,25 +20,34 @@ from edgeyolo.vision.images import is_image_path
 __all__ = ["open_source"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(?://)?(.*)", re.IGNORECASE | re.DOTALL)
-_KINDS = "an image, a folder or a glob of images, a video file, or test://"
+_NUMBER = re.compile(r"\d+(\?.*)?", re.ASCII | re.DOTALL)
+_KINDS = (
+    "an image, a folder or a glob of images, a video file, test://, or a camera "
+    "(0, v4l2://, csi://, rtsp://, http://, gst:)"
+)
 
 
-def open_source(uri: str, *, stall_timeout_s: float = 5.0) -> Source:
+def open_source(uri: str, *, stall_timeout_s: float = STALL_TIMEOUT_S) -> Source:
     """Open a source of pictures.
 
     Args:
         uri: An image, a folder of images, a glob such as ``"shots/*.png"``, a video file (any of these
-            also as ``file://``), or ``test://?width=640&height=480&...`` for a synthetic scene.
-        stall_timeout_s: Seconds without a frame after which a live source raises `FrameTimeoutError`.
+            also as ``file://``), ``test://?width=640&height=480&...`` for a synthetic scene; of live cameras
+            ``0`` or ``v4l2:///dev/video0``, ``csi://0``, ``rtsp://...``, ``http(s)://...`` with MJPEG or HLS,
+            and ``gst:PIPELINE``, with options as ``docs/cameras.md`` has them.
+        stall_timeout_s: Seconds without a picture that count as a fault of a live camera.
 
     Returns:
-        The source; what can be checked without decoding has been checked.
+        The source; what can be checked without decoding or connecting has been checked.
 
     Raises:
-        SourceOpenError: There is no such thing, or it is of a kind that this version does not read.
+        SourceOpenError: There is no such thing, or the address is malformed.
+        MissingDependencyError: What it cannot be read without is not installed.
     """
     if not uri:
         raise SourceOpenError(f"source: {_KINDS} expected, nothing found")
+    if _NUMBER.fullmatch(uri) and not Path(uri).exists():
+        return _open_live("v4l2", uri, stall_timeout_s)
     scheme = _SCHEME.fullmatch(uri)
     if scheme and not Path(uri).exists():
         name = scheme[1].lower()
@@ -47,16 +57,30 @@ def open_source(uri: str, *, stall_timeout_s: float = 5.0) -> Source:
             return SyntheticSource.from_uri(uri)
         if name == "file":
             return _open_path(scheme[2])
-        raise SourceOpenError(
-            f"{name}://: this version of EdgeYOLO reads {_KINDS}; no cameras or streams yet",
-            hint="record it to a file: ffmpeg -i URL -t 30 -c copy clip.mp4",
-        )
-    if uri.isdecimal() and not Path(uri).exists():
-        raise SourceOpenError(
-            f"camera {uri}: this version of EdgeYOLO reads {_KINDS}; no cameras yet",
-            hint=f"record it to a file: ffmpeg -i /dev/video{uri} -t 30 clip.mp4",
-        )
+        return _open_live(name, uri, stall_timeout_s)
     return _open_path(uri)
+
+
+def _open_live(scheme: str, uri: str, stall_timeout_s: float) -> Source:
+    """Open a camera; its module is loaded only now, for a device has few of them."""
+    if scheme == "gst":
+        from edgeyolo.camera.launch import LaunchSource
+
+        return LaunchSource(uri, stall_timeout_s=stall_timeout_s)
+    if scheme == "v4l2":
+        from edgeyolo.camera.usb import UsbSource
+
+        return UsbSource(Address.parse(uri), stall_timeout_s=stall_timeout_s)
+    if scheme == "csi":
+        from edgeyolo.camera.csi import CsiSource
+
+        return CsiSource(Address.parse(uri), stall_timeout_s=stall_timeout_s)
+    if scheme in NETWORK:
+        from edgeyolo.camera.network import HttpSource, RtspSource
+
+        kind = RtspSource if scheme.startswith("rtsp") else HttpSource
+        return kind(Address.parse(uri), stall_timeout_s=stall_timeout_s)
+    raise SourceOpenError(f"{scheme}:// is not read; {_KINDS} expected")
 
 
 def _open_path(text: str) -> Source:

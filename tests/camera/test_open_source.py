@@ -161,14 +161,35 @@ def test_a_wrong_path_proposes_the_near_name(tmp_path: Path) -> None:
         assert raised.value.hint == f"did you mean {near}"
 
 
-@pytest.mark.parametrize(
-    "uri", ["", "0", "rtsp://user:secret@camera/1", "csi://0", "http://host/x.m3u8", "12"]
-)
+@pytest.mark.parametrize("uri", ["", "ftp://user:secret@host/v.mp4", "webrtc://host"])
 def test_kinds_that_are_not_here(uri: str) -> None:
     with pytest.raises(SourceOpenError, match="an image, a folder or a glob of images") as raised:
         open_source(uri)
     assert "secret" not in raised.value.message + str(raised.value.hint)
     assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("0", "0"),
+        ("12?fps=30", "12"),
+        ("v4l2:///dev/video1", "v4l2:///dev/video1"),
+        ("rtsp://user:secret@camera/1", "rtsp://camera/1"),
+        ("http://host/x.m3u8?width=640", "http://host/x.m3u8"),
+    ],
+)
+def test_a_camera_is_opened_when_it_is_read(uri: str, name: str) -> None:
+    source = open_source(uri)
+    assert (source.name, source.live, source.frame_count) == (name, True, None)
+    source.close()
+
+
+def test_a_file_whose_name_is_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("0.png", np.zeros((4, 4, 3), np.uint8))
+    Path("0.png").rename("0")
+    assert not open_source("0").live
 
 
 def test_folders_and_globs_without_images(tmp_path: Path) -> None:

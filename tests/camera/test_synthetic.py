@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 
 import numpy as np
@@ -236,7 +237,7 @@ def test_the_name_is_a_uri_that_means_the_same():
         ("test://?widht=640", "did you mean width?"),
         (
             "test://?banana=1",
-            "one of width, height, fps, frames, seed, objects, cut expected, 'banana' found",
+            "one of width, height, fps, frames, seed, objects, cut, live expected, 'banana' found",
         ),
         ("test://?seed=1&seed=2", "seed is given twice"),
         ("test://?width=", "width: a whole number expected, '' found"),
@@ -268,3 +269,40 @@ def test_no_uri_breaks_the_reader(text):
     except EdgeYoloError:
         return
     assert SyntheticSource.from_uri(source.name) == source
+
+
+def test_a_live_one_keeps_the_time_of_the_clock():
+    source = SyntheticSource.from_uri("test://?width=64&height=64&fps=50&frames=0&live=1&objects=2")
+    assert source.live
+    frames = iter(source)
+    first, second = next(frames), next(frames)
+    assert (first.index, second.captured_at_s - first.captured_at_s) == (
+        0,
+        pytest.approx(0.02 * second.index),
+    )
+    while time.monotonic() < first.captured_at_s + 0.5:
+        threading.Event().wait(0.05)
+    late = next(frames)
+    assert late.index >= 25  # those that nobody took are gone, and counted
+    assert late.time_s == pytest.approx(late.index / 50)
+    assert late.captured_at_s == pytest.approx(first.captured_at_s + late.time_s)
+    recorded = SyntheticSource(width=64, height=64, fps=50, frames=late.index + 1, objects=2)
+    *_, same = recorded
+    assert np.array_equal(same.image_bgr, late.image_bgr)
+    source.close()
+    assert [*frames] == []
+
+
+def test_a_live_one_ends_where_it_was_asked_to():
+    indices = [frame.index for frame in SyntheticSource(width=64, height=64, fps=1000, frames=20, live=True)]
+    assert indices[0] == 0
+    assert indices == sorted(set(indices))
+    assert indices[-1] < 20
+
+
+def test_closing_ends_the_wait_for_a_live_frame():
+    source = SyntheticSource(width=64, height=64, fps=1, frames=0, live=True)
+    frames = iter(source)
+    next(frames)
+    threading.Timer(0.1, source.close).start()
+    assert [*frames] == []

@@ -1,0 +1,127 @@
+"""A camera's own web server: MJPEG and HLS over HTTP, with or without a password, and one that misbehaves."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+__all__ = ["WebCamera", "picture", "serve_folder", "web_camera"]
+
+FPS = 25
+
+
+def picture(number: int, *, size_wh: tuple[int, int] = (320, 240)) -> np.ndarray:
+    """Left half blue, right half red, and a grey bar that moves: what is lost or flipped can be seen."""
+    width, height = size_wh
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2] = (200, 40, 40)
+    image[:, width // 2 :] = (40, 40, 200)
+    image[: height // 4] = number * 8 % 256
+    return image
+
+
+@dataclass
+class WebCamera:
+    """What is served; a test changes it while it runs.
+
+    ``/video`` is MJPEG, ``/silent`` answers and sends nothing, ``/page`` is a text.
+    """
+
+    login: str | None = None
+    frames: int | None = None
+    requests: list[str] = field(default_factory=list)
+    paused: threading.Event = field(default_factory=threading.Event)
+    port: int = 0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, camera: WebCamera, *args: Any) -> None:
+        self.camera = camera
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        self.camera.requests.append(self.path)
+        if self.camera.login and not self._let_in():
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+        elif self.path.startswith("/page"):
+            self._begin("text/html")
+            self.wfile.write(b"<html><body>log in here</body></html>" * 50)
+        elif self.path.startswith("/silent"):
+            self._begin("multipart/x-mixed-replace; boundary=frame")
+            self.wfile.flush()
+            self.camera.paused.wait(60)
+        elif self.path.startswith("/video"):
+            self._begin("multipart/x-mixed-replace; boundary=frame")
+            self._stream()
+        else:
+            self.send_error(404)
+
+    def _let_in(self) -> bool:
+        given = self.headers.get("Authorization", "")
+        return given == "Basic " + base64.b64encode((self.camera.login or "").encode()).decode()
+
+    def _begin(self, content_type: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.end_headers()
+
+    def _stream(self) -> None:
+        for number in itertools.count() if self.camera.frames is None else range(self.camera.frames):
+            data = cv2.imencode(".jpg", picture(number))[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            try:
+                self.wfile.write(head.encode() + data + b"\r\n")
+            except OSError:
+                return
+            self.camera.paused.wait(1 / FPS)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def web_camera(**kwargs: Any) -> Iterator[WebCamera]:
+    """Serve a camera on loopback."""
+    camera = WebCamera(**kwargs)
+    with _serving(partial(_Handler, camera)) as camera.port:
+        yield camera
+        camera.paused.set()
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[int]:
+    """Serve files on loopback, as an HLS server does; gives the port."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with _serving(partial(Quiet, directory=str(folder))) as port:
+        yield port
+
+
+@contextmanager
+def _serving(handler: Any) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
