@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,8 @@ def gather(source: str, *, every: int | None = None) -> Gathered:
     elif glob.has_magic(source) and not path.exists():
         gathered = _from_glob(source)
     elif not path.is_file():
-        raise CalibrationError(f"{source}: {_EXPECTED}, nothing of that name found")
+        found = "a pipe or a device" if path.exists() else "nothing of that name"
+        raise CalibrationError(f"{source}: {_EXPECTED}, {found} found")
     elif is_image_path(path):
         gathered = _from_files(path.parent, [path], f"picture {source}")
     elif path.suffix.lower() in _VIDEO_SUFFIXES:
@@ -203,6 +205,9 @@ def _from_files(root: Path, files: Iterable[Path], described: str) -> Gathered:
     for file in files:
         name = file.relative_to(root).as_posix()
         try:
+            if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for a writer
+                findings.append(Finding("unreadable", name, "a file expected, a folder, pipe or device found"))
+                continue
             items.append(Item(name, -1, sha256_of(file)))
         except FileNotFoundError:
             findings.append(Finding("missing", name, "no such file"))

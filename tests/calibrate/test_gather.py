@@ -1,6 +1,7 @@
 """Every way to say "my pictures" leads to the same manifest."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,16 @@ def test_a_name_that_no_file_can_have_is_a_finding(images: Path) -> None:
     found = gather(str(path))
     assert [item.name for item in found.manifest.items] == ["000.png"]
     assert [finding.kind for finding in found.findings] == ["unreadable"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_a_finding_and_nobody_waits_for_its_writer(images: Path) -> None:
+    os.mkfifo(images / "pipe.png")
+    found = gather(str(images))
+    assert [finding.name for finding in found.findings] == ["pipe.png"]
+    assert found.manifest.items
+    with pytest.raises(CalibrationError, match=r"pipe.png: .* expected, a pipe or a device found"):
+        gather(str(images / "pipe.png"))
 
 
 def test_a_video_that_is_none_and_a_step_of_zero(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
