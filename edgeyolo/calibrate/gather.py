@@ -206,7 +206,7 @@ def _from_files(root: Path, files: Iterable[Path], described: str) -> Gathered:
         name = file.relative_to(root).as_posix()
         try:
             if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for a writer
-                findings.append(Finding("unreadable", name, "a file expected, a folder, pipe or device found"))
+                findings.append(Finding("unreadable", name, "a file expected, a pipe or device found"))
                 continue
             items.append(Item(name, -1, sha256_of(file)))
         except FileNotFoundError:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from edgeyolo.errors import GraphError
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def session_for(model: bytes, *, workers: int | None = None) -> tuple[Any, int]:
 
     Returns:
         The session and the number of workers.
+
+    Raises:
+        GraphError: ONNX Runtime refuses the model.
     """
     ort = require("onnxruntime", why="to run the model over the calibration images")
     cores = os.cpu_count() or 1
@@ -45,7 +49,10 @@ def session_for(model: bytes, *, workers: int | None = None) -> tuple[Any, int]:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), workers
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), workers
+    except Exception as exc:  # ONNX Runtime's errors share no base but Exception
+        raise GraphError(f"ONNX Runtime {ort.__version__} does not load the model: {exc}") from exc
 
 
 def run_side_by_side(
@@ -67,6 +74,9 @@ def run_side_by_side(
 
     Yields:
         Outputs and number of images of every batch, in the order of the batches.
+
+    Raises:
+        GraphError: The model fails as it runs.
     """
     name = session.get_inputs()[0].name
     pending: deque[tuple[Future[list[npt.NDArray[np.float32]]], int]] = deque()
@@ -74,7 +84,7 @@ def run_side_by_side(
         try:
             for batch in batches:
                 feeds = {name: batch, **(fixed or {})}
-                pending.append((pool.submit(session.run, outputs, feeds), len(batch)))
+                pending.append((pool.submit(_run, session, outputs, feeds), len(batch)))
                 if len(pending) > workers:
                     future, count = pending.popleft()
                     yield future.result(), count
@@ -84,3 +94,12 @@ def run_side_by_side(
         finally:
             for future, _ in pending:
                 future.cancel()
+
+
+def _run(
+    session: Any, outputs: list[str], feeds: Mapping[str, npt.NDArray[np.float32]]
+) -> list[npt.NDArray[np.float32]]:
+    try:
+        return list(session.run(outputs, feeds))
+    except Exception as exc:  # ONNX Runtime's errors share no base but Exception
+        raise GraphError(f"the model loads and fails as it runs: {exc}") from exc

@@ -41,7 +41,8 @@ from edgeyolo.pipeline.graph_for import cache_bytes
 from edgeyolo.pipeline.labels import LabelledAccuracy, accuracy_on_labels
 from edgeyolo.pipeline.steps import Steps
 from edgeyolo.pipeline.trial import TrialEngine
-from edgeyolo.qdq import GraphView, int8_model, quant_plan
+from edgeyolo.qdq import GraphView, QuantPlan, int8_model, quant_plan
+from edgeyolo.qdq.insert import require_opset
 from edgeyolo.runtime import Detector, Engine
 from edgeyolo.scales import Provenance, Scales, preprocess_sha256
 from edgeyolo.spec import ModelSpec
@@ -94,8 +95,7 @@ class _Job:
         self._model = read_onnx(model)
         self._model_sha256 = sha256_of(model)
         self._spec = _spec_of(self._model.metadata_props, model)
-        self._view = GraphView(self._model)
-        self._plan = quant_plan(self._view)
+        self._view, self._plan = _planned(self._model, model)
 
     def run(self) -> Calibration:
         """Do all but the writing."""
@@ -257,6 +257,16 @@ def _spec_of(metadata: Iterable[onnx.StringStringEntryProto], path: Path) -> Mod
             hint="scales belong to one ONNX file: edgeyolo convert ... --batch 1, calibrate and build that",
         )
     return spec
+
+
+def _planned(model: onnx.ModelProto, path: Path) -> tuple[GraphView, QuantPlan]:
+    """Plan INT8, refusing what cannot get it before any picture is read."""
+    try:
+        require_opset(model)
+        view = GraphView(model)
+        return view, quant_plan(view)
+    except GraphError as exc:
+        raise GraphError(f"{path}: {exc.message}", hint=exc.hint) from exc
 
 
 @contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["int8_layers", "int8_model", "scale_name", "weight_scale"]
+__all__ = ["int8_layers", "int8_model", "require_opset", "scale_name", "weight_scale"]
 
 _KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
 _CHANNEL_BLOCK = 4
@@ -55,7 +55,7 @@ def int8_model(
         GraphError: The model is quantised already, or its opset is below 13.
         CalibrationError: The input of a layer that is not to stay float has no scale.
     """
-    _require_opset(model)
+    require_opset(model)
     view = GraphView(model)
     plan = plan or quant_plan(view)
     writer = _Writer(view, adjusted_weights(view, plan, scales))
@@ -111,12 +111,17 @@ def _missing_channels(view: GraphView, layer: Layer) -> int:
     return -channels % _CHANNEL_BLOCK if fits and alone and channels > 0 else 0
 
 
-def _require_opset(model: onnx.ModelProto) -> None:
+def require_opset(model: onnx.ModelProto) -> None:
+    """Refuse a model whose opset has no scale per channel.
+
+    Raises:
+        GraphError: Its opset is below 13.
+    """
     found = {entry.domain: entry.version for entry in model.opset_import}.get("", 0)
     if found < _FIRST_PER_AXIS_OPSET:
         raise GraphError(
             f"opset {_FIRST_PER_AXIS_OPSET} or newer expected, {found} found: per-channel scales need it",
-            hint="export or convert the model again with opset 16",
+            hint="export or convert the model again with opset 13 to 17",
         )
 
 

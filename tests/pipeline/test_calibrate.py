@@ -269,7 +269,7 @@ def test_a_quantised_model_is_refused(model: Path, images: Path) -> None:
     import onnx
 
     run(model, images)
-    with pytest.raises(GraphError, match="quantised already"):
+    with pytest.raises(GraphError, match=r"model.int8.onnx: a float model expected, .* quantised already"):
         run(model.parent / "out" / "model.int8.onnx", images, output=model.parent / "twice")
     four = onnx.load(model)
     del four.metadata_props[:]
@@ -277,6 +277,27 @@ def test_a_quantised_model_is_refused(model: Path, images: Path) -> None:
     onnx.save(four, model.parent / "four.onnx")
     with pytest.raises(GraphError, match="batch 4 found"):
         run(model.parent / "four.onnx", images)
+
+
+def test_what_cannot_be_calibrated_is_said_before_a_picture_is_read(model: Path, tmp_path: Path) -> None:
+    import onnx
+
+    old = onnx.load(model)
+    old.opset_import[0].version = 12
+    onnx.save(old, model)
+    with pytest.raises(GraphError, match="m.onnx: opset 13 or newer expected, 12 found"):
+        run(model, tmp_path / "no-such-folder")
+
+
+def test_a_model_that_onnx_runtime_refuses_is_no_traceback(model: Path, images: Path) -> None:
+    import onnx
+
+    twice = onnx.load(model)
+    for node in twice.graph.node[:2]:
+        node.name = "one name for two"
+    onnx.save(twice, model)
+    with pytest.raises(GraphError, match="does not load the model: .* one name for two"):
+        run(model, images)
 
 
 def test_old_results_stay_when_a_new_run_fails(model: Path, images: Path, tmp_path: Path) -> None:
