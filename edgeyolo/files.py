@@ -125,6 +125,9 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
         (temporary / "new").mkdir()
         yield temporary / "new"
         _move_all(temporary / "new", path, temporary / "old")
+    except OutputError as exc:  # of a file in the folder: call it by the name that it was to have
+        named = exc.message.replace(str(temporary and temporary / "new"), str(path))
+        raise OutputError(named, hint=exc.hint) from exc
     except EdgeYoloError:
         raise
     except OSError as exc:
@@ -141,9 +144,10 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
 
 def _move_all(new: Path, path: Path, old: Path) -> None:
     """Move every file of `new` into `path`, keeping what it replaces in `old` until all have moved."""
-    fresh = not path.exists()
+    if not path.exists():
+        new.rename(path)  # one step, which not even a kill can halve
+        return
     old.mkdir()
-    path.mkdir(exist_ok=True)
     names = sorted(file.name for file in new.iterdir())
     try:
         for name in names:
@@ -156,8 +160,6 @@ def _move_all(new: Path, path: Path, old: Path) -> None:
                 (path / name).unlink(missing_ok=True)
             if (old / name).exists():
                 (old / name).replace(path / name)
-        if fresh:
-            path.rmdir()
         raise
 
 

@@ -122,11 +122,36 @@ def test_a_move_that_fails_undoes_those_before_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "replace", full)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a").write_text("old")
-    for out, left in ((tmp_path / "out", {"a": "old"}), (tmp_path / "fresh", None)):
-        with pytest.raises(OutputError, match="No space left"):
-            fill(out)
-        assert (contents(out) if out.exists() else None) == left
+    with pytest.raises(OutputError, match="No space left"):
+        fill(tmp_path / "out")
+    assert contents(tmp_path / "out") == {"a": "old"}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_new_folder_comes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, moves = Path.rename, []
+
+    def seen(self: Path, target: Path) -> Path:
+        moves.append((sorted(path.name for path in self.iterdir()), target.exists()))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", seen)
+    monkeypatch.setattr(Path, "replace", None)
+    with whole_folder(tmp_path / "out") as folder:
+        for name in ("a", "b"):
+            (folder / name).touch()
+    assert moves == [(["a", "b"], False)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+
+
+def test_an_error_names_the_file_and_not_its_temporary_place(tmp_path: Path) -> None:
+    def fill_wrongly() -> None:
+        with whole_folder(tmp_path / "out") as folder:
+            (folder / "a").touch()
+            write_text(folder / "a" / "b", "")
+
+    with pytest.raises(OutputError, match=f"^cannot write {tmp_path}/out/a/b: "):
+        fill_wrongly()
 
 
 def test_a_folder_cannot_be_made_of_a_file(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_what_cannot_be_calibrated_is_said_before_a_picture_is_read(model: Path,
     old = onnx.load(model)
     old.opset_import[0].version = 12
     onnx.save(old, model)
-    with pytest.raises(GraphError, match="m.onnx: opset 13 or newer expected, 12 found"):
+    with pytest.raises(GraphError, match=r"m\.onnx: opset 13 or newer expected, 12 found"):
         run(model, tmp_path / "no-such-folder")
 
 
@@ -296,7 +296,7 @@ def test_a_model_that_onnx_runtime_refuses_is_no_traceback(model: Path, images: 
     for node in twice.graph.node[:2]:
         node.name = "one name for two"
     onnx.save(twice, model)
-    with pytest.raises(GraphError, match="does not load the model: .* one name for two"):
+    with pytest.raises(GraphError, match=r"does not load the model: .*one name for two"):
         run(model, images)
 
 
@@ -342,7 +342,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(model: Path, images: Path, t
     before = {path.name for path in tmp_path.iterdir()}
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "cannot write" in done.stderr
+    assert f"cannot write {tmp_path / 'out'}/" in done.stderr  # the name that the user gave, no temporary one
     assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == before
 
