@@ -32,6 +32,7 @@ from edgeyolo.cli import (
     simplify,
 )
 from edgeyolo.errors import EdgeYoloError
+from edgeyolo.pipeline.signals import signals_as_interrupt
 
 __all__ = ["app", "main"]
 
@@ -74,7 +75,8 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 a package or device is missing, 130 interrupted.
     """
     try:
-        app()
+        with signals_as_interrupt():
+            app()
     except EdgeYoloError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:

@@ -7,13 +7,9 @@ Every figure comes from a stage; the page is put together in ``calibrate_page``.
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from edgeyolo.calibrate.agreement import OutputError
@@ -75,7 +71,6 @@ def calibrate(config: CalibrateConfig) -> Calibration:
     """
     steps = Steps(shown=config.progress)
     with (
-        _sigterm_as_interrupt(),
         whole_folder(config.output) as folder,
         contract_form(config.model, config.adapt, steps.say) as model,
     ):
@@ -267,20 +262,3 @@ def _planned(model: onnx.ModelProto, path: Path) -> tuple[GraphView, QuantPlan]:
         return view, quant_plan(view)
     except GraphError as exc:
         raise GraphError(f"{path}: {exc.message}", hint=exc.hint) from exc
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, through every ``finally``: nothing half-written stays."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -308,7 +308,7 @@ def test_old_results_stay_when_a_new_run_fails(model: Path, images: Path, tmp_pa
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("stage", ["checking pictures", "collecting activations", "comparing FP32"])
 def test_an_interruption_leaves_nothing_half_written(
     model: Path, images: Path, tmp_path: Path, number: signal.Signals, stage: str
