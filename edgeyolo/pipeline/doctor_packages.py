@@ -127,6 +127,7 @@ def package_answers(root: Path) -> Iterator[Answer]:
         ("onnx", "convert, simplify, calibrate and build"),
         ("onnxruntime", "calibrate, and to run engines without a GPU"),
         ("onnxsim", "simplify"),
+        ("av", "write videos"),
     ):
         try:
             module = require(name, why=f"for {what}")

@@ -1,0 +1,154 @@
+"""Outputs of ``edgeyolo run`` as a user has them: segments, a file a camera, messages, kills, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeyolo.build import build
+from tests import tiny_models
+from tests.command import COMMAND, edgeyolo
+from tests.show.test_recorder import duration_s, greys_and_seconds
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("cv2")
+pytest.importorskip("av")
+
+SMALL = "test://?width=160&height=120&fps=25"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engine")
+    build(tiny_models.write_detector(folder / "m.onnx"), folder / "m.engine")
+    return folder / "m.engine"
+
+
+def lines_of(*paths: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    ends_s = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)
+
+
+def test_segments_and_rotated_lines_of_a_file(engine: Path, tmp_path: Path) -> None:
+    done = edgeyolo(
+        "run", engine, f"{SMALL}&frames=60", "--save", tmp_path / "out.mp4", "--segment", "1s",
+        "--jsonl", tmp_path / "out.jsonl", "--jsonl-rotate", "2k", "--jsonl-keep", "99",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "H.264, encoded on processor cores" in done.stderr
+    counts = {path.name: len(greys_and_seconds(path)) for path in tmp_path.glob("*.mp4")}
+    assert counts == {"out-00h00m00s.mp4": 25, "out-00h00m01s.mp4": 25, "out-00h00m02s.mp4": 10}
+    files = sorted(tmp_path.glob("out.jsonl*"), key=lambda path: int(path.suffix[1:].replace("jsonl", "0")))
+    assert len(files) > 2
+    assert [line["frame"] for line in lines_of(*reversed(files))] == list(range(60))
+
+
+def test_several_cameras_have_a_file_each(engine: Path, tmp_path: Path) -> None:
+    sources = [f"door={SMALL}&frames=7", f"{SMALL}&frames=9&seed=1"]
+    done = edgeyolo("run", engine, *sources, "--save", tmp_path / "a.mp4", "--jsonl", tmp_path / "a.jsonl")
+    assert done.returncode == 0, done.stderr
+    counts = {path.name: len(greys_and_seconds(path)) for path in tmp_path.glob("*.mp4")}
+    assert counts == {"a-door.mp4": 7, "a-1.mp4": 9}
+    cameras = [line["camera"] for line in lines_of(tmp_path / "a.jsonl")]
+    assert (cameras.count("door"), cameras.count("1")) == (7, 9)
+    done = edgeyolo("run", engine, *sources, "--save", tmp_path / "found")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: len(list(path.iterdir())) for path in (tmp_path / "found").iterdir()} == {
+        "door": 7,
+        "1": 9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--segment", "10m"], "--save FILE.mp4 expected"),
+        (["--segment", "10m", "--save", "found"], "--save FILE.mp4 expected"),
+        (["--segment", "soon", "--save", "a.mp4"], "such as 30s, 10m or 1h expected, 'soon' found"),
+        (["--segment", "0s", "--save", "a.mp4"], "'0s' found"),
+        (["--max-size", "20G", "--save", "a.mp4"], "--segment expected"),
+        (["--max-size", "20X", "--save", "a.mp4", "--segment", "1m"], "'20X' found"),
+        (["--jsonl-rotate", "1M"], "--jsonl FILE expected"),
+        (["--jsonl-rotate", "1M", "--jsonl", "-"], "--jsonl FILE expected"),
+        (["--jsonl-keep", "0", "--jsonl", "a"], "1 or more expected"),
+        (["--mqtt", "http://u:s3cret@h"], "mqtt:// or mqtts:// expected"),
+        (["--webhook", "ftp://u:s3cret@h"], "http:// or https://"),
+        (["--webhook-pictures"], "--webhook URL"),
+        (["--webhook", "http://u:s3cret@h", "--webhook-secret-file", "/no/such"], "/no/such"),
+    ],
+)
+def test_options_that_are_refused(words: list[str], said: str, engine: Path, tmp_path: Path) -> None:
+    done = edgeyolo("run", engine, f"{SMALL}&frames=2", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert "s3cret" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--segment", "2s"]])
+def test_a_killed_run_leaves_segments_that_play(engine: Path, tmp_path: Path, words: list[str]) -> None:
+    command = [*COMMAND, "run", engine, f"{SMALL}&frames=0", "--save", tmp_path / "out.mp4", *words]
+    with subprocess.Popen([*map(str, command)], stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: len(list(tmp_path.glob("out-*.mp4"))) > 3)
+        os.kill(process.pid, signal.SIGKILL)
+    *whole, last = sorted(tmp_path.glob("out-*.mp4"))
+    assert [len(greys_and_seconds(path)) for path in whole[:3]] == [50, 50, 50]
+    assert duration_s(last) <= 2
+
+
+@pytest.mark.needs("mosquitto", "paho")
+def test_messages_of_a_run_and_no_word_of_its_password(engine: Path, tmp_path: Path) -> None:
+    from tests.show.test_mqtt import Broker, Listener
+
+    broker = Broker(tmp_path, "allow_anonymous true")
+    listener = Listener(broker.port, "site/#")
+    done = edgeyolo(
+        "run", engine, f"gate={SMALL}&frames=5", "--mqtt", f"mqtt://me:s3cret@127.0.0.1:{broker.port}/site"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "s3cret" not in done.stderr + done.stdout
+    topics = [listener.next()[0] for _ in range(7)]
+    assert topics == ["site/status", *["site/gate/detections"] * 5, "site/status"]
+    listener.close()
+    broker.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder on a file system of 512 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("a file system of 512 kB can be mounted by root only")
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_ends_the_run_of_a_file_and_leaves_nothing(engine: Path, small_disk: Path) -> None:
+    source = "test://?width=640&height=480&frames=0&cut=2"
+    done = edgeyolo("run", engine, source, "--save", small_disk / "out.mp4")
+    assert done.returncode == 1
+    assert f"cannot write {small_disk / 'out.mp4'}: No space left on device" in done.stderr
+    assert not list(small_disk.iterdir())
