@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeyolo.optional import require
@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 FULL_WIDTH = 1 << 16
 _WIDTH_STEP = 160
+# Pictures sent a second, over all viewers and cameras: detection comes first, whoever looks. Each costs the
+# event loop 0.06 ms or so (tools/bench_web.py), and takes the interpreter from the frame loop for as long.
+_SENT_PER_S = 300
 _STREAM_QUALITY, _SNAPSHOT_QUALITY = 80, 92
 
 
@@ -49,6 +52,13 @@ class Encoded:
     frame: int
     unix_s: float
     jpeg: bytes
+    _forms: dict[Callable[[Encoded], bytes], bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, form: Callable[[Encoded], bytes]) -> bytes:
+        """Give what a function makes of it, made once for everyone."""
+        if form not in self._forms:
+            self._forms[form] = form(self)
+        return self._forms[form]
 
 
 @dataclass(frozen=True)
@@ -96,13 +106,13 @@ class Pictures:
     """Takes pictures from the frame loop and gives them to viewers.
 
     Args:
-        fps: Pictures a second and camera at most.
+        fps: Pictures a second and camera at most; fewer where many watch.
         publish_in: Runs a function in the viewers' event loop.
     """
 
     def __init__(self, *, fps: float, publish_in: Callable[[Callable[[], None]], object]) -> None:
         self._cv2 = require("cv2", why="to encode pictures for the web page")
-        self._interval_s = 1 / fps
+        self._least_interval_s = self._interval_s = 1 / fps
         self._publish_in = publish_in
         self._changed = threading.Condition()
         self._offered: dict[str, _Offered] = {}
@@ -120,8 +130,15 @@ class Pictures:
 
     @property
     def wanted(self) -> bool:
-        """Whether anyone waits for a picture of any camera."""
-        return bool(self._wanted)
+        """Whether anyone waits for a picture of any camera, and its turn has come."""
+        if not self._wanted:
+            return False
+        # Without the lock: each look-up is whole by itself, and a late answer costs one picture.
+        now = time.monotonic()
+        return any(
+            camera in self._stills or (camera not in self._offered and self._due_s.get(camera, 0.0) <= now)
+            for camera in self._wanted
+        )
 
     def offer(self, camera: str, frame: int, unix_s: float, picture_bgr: npt.NDArray[np.uint8]) -> None:
         """Take a picture that nobody will write to any more; costs nothing where nobody watches."""
@@ -189,6 +206,8 @@ class Pictures:
     def _note_wanted(self) -> None:
         watched = {camera for viewer in self._viewers for camera in viewer.widths}
         self._wanted = frozenset(watched | self._stills.keys())
+        sent = sum(len(viewer.widths) for viewer in self._viewers)
+        self._interval_s = max(self._least_interval_s, sent / _SENT_PER_S)
         for camera in self._offered.keys() - self._wanted:
             del self._offered[camera]
         for camera in self._newest.keys() - watched:

@@ -74,7 +74,7 @@ async def _parts(viewer: Viewer, form: StreamForm) -> AsyncIterator[bytes]:
     yield form.start
     while taken := await viewer.take():
         for encoded in taken:
-            yield form.part(encoded)
+            yield encoded.once(form.part)
 
 
 async def send_stream(
