@@ -17,11 +17,14 @@ from edgeyolo.build import build
 from tests import tiny_models
 from tests.command import COMMAND, edgeyolo
 from tests.show.test_recorder import duration_s, greys_and_seconds
+from tests.show.test_window import display
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("cv2")
 pytest.importorskip("av")
+
+__all__ = ["display"]
 
 SMALL = "test://?width=160&height=120&fps=25"
 
@@ -152,3 +155,32 @@ def test_a_full_disk_ends_the_run_of_a_file_and_leaves_nothing(engine: Path, sma
     assert done.returncode == 1
     assert f"cannot write {small_disk / 'out.mp4'}: No space left on device" in done.stderr
     assert not list(small_disk.iterdir())
+
+
+@pytest.mark.parametrize("more", [[], ["--save"]])
+def test_a_window_that_is_paused_ends_with_a_signal(
+    engine: Path, display: str, tmp_path: Path, more: list[str]
+) -> None:
+    """With ``--save`` PyAV is loaded, too, in whose libxcb OpenCV's windows can hang."""
+    jsonl = tmp_path / "out.jsonl"
+    command = [*COMMAND, "run", engine, f"{SMALL}&frames=0", "--show", "--jsonl", jsonl]
+    command += [word for save in more for word in (save, tmp_path / "out.mp4")]
+    env = {**os.environ, "DISPLAY": display}
+    with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, env=env, text=True) as process:
+        wait_until(lambda: jsonl.exists() and len(lines_of(jsonl)) > 5)
+        search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "EdgeYOLO"]
+        window = subprocess.run(search, env=env, check=True, capture_output=True, text=True).stdout.split()[0]
+        subprocess.run(["xdotool", "windowfocus", "--sync", window, "key", "space"], env=env, check=True)
+        wait_until(lambda: _stands(jsonl))
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    shown = len(lines_of(jsonl))
+    if more:
+        assert len(greys_and_seconds(tmp_path / "out.mp4")) == pytest.approx(shown, abs=1)
+
+
+def _stands(jsonl: Path) -> bool:
+    at = jsonl.stat().st_size
+    time.sleep(0.5)
+    return jsonl.stat().st_size == at
