@@ -107,12 +107,12 @@ class CameraAnalyst:
         for track in followed.ended:
             self._trails.pop(track.number, None)
             for state in self._states:
-                events += (self._event(frame, state, it) for it in state.end(track))
+                events += (self._event(frame, it) for it in state.end(track))
         for looks in _batches(followed.seen, (width, height)):
             for _, track, sight in looks:
                 self._trails.setdefault(track.number, Trail(track.class_id)).note(sight)
             for state in self._states:
-                events += (self._event(frame, state, it) for it in state.step(looks))
+                events += (self._event(frame, it) for it in state.step(looks))
         boxes = followed.boxes if found is not None else _clipped(followed.boxes, (width, height))
         self._shown = boxes.track_ids
         return boxes, tuple(events)
@@ -144,7 +144,7 @@ class CameraAnalyst:
         trails = [self._trails[number] for number in numbers if number in self._trails]
         draw_rules(picture_bgr, self._rules, self.counts, trails)
 
-    def _event(self, frame: Frame, state: State, it: Happening) -> Event:
+    def _event(self, frame: Frame, it: Happening) -> Event:
         class_id = it.track.class_id
         height, width = frame.image_bgr.shape[:2]
         x0, y0, x1, y1 = it.sight.box  # trembles out of the picture by a pixel
@@ -163,7 +163,7 @@ class CameraAnalyst:
             direction=it.direction,
             seconds=it.seconds,
             lost=it.lost,
-            counts=state.counts,
+            counts=it.counts,
         )
 
 

@@ -6,7 +6,7 @@ Owns the event before it has a frame and counters, the point of a box that count
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +29,7 @@ class Happening:
     where: str
     track: Track
     sight: Sight
+    counts: Mapping[str, int]
     direction: str | None = None
     seconds: float | None = None
     lost: bool = False

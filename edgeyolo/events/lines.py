@@ -117,4 +117,5 @@ class LineState:
         if not crossed or (self._class_ids is not None and track.class_id not in self._class_ids):
             return []
         self._crossed[walk.side] += 1
-        return [Happening("cross", self.rule.name, track, sight, direction=self._words[walk.side])]
+        way = self._words[walk.side]
+        return [Happening("cross", self.rule.name, track, sight, self.counts, direction=way)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -93,9 +93,7 @@ class ZoneState:
             return []
         self._left += 1
         last = track.sights[-1]
-        return [
-            Happening("leave", self.rule.name, track, last, seconds=last.time_s - stay.since_s, lost=True)
-        ]
+        return [self._told("leave", track, last, seconds=last.time_s - stay.since_s, lost=True)]
 
     def _settle(self, track: Track, sight: Sight, stay: _Stay, *, turned: bool) -> list[Happening]:
         if not turned:
@@ -112,17 +110,28 @@ class ZoneState:
             del self._stays[track.number]
             self._left += 1
             seconds = stay.turned_s - stay.since_s
-            return [Happening("leave", self.rule.name, track, sight, seconds=seconds)]
+            return [self._told("leave", track, sight, seconds=seconds)]
         stay.inside, stay.since_s, stay.turned_frames = True, stay.turned_s, 0
         self._entered += 1
-        return [Happening("enter", self.rule.name, track, sight), *self._dwelt(track, sight, stay)]
+        return [self._told("enter", track, sight), *self._dwelt(track, sight, stay)]
 
     def _dwelt(self, track: Track, sight: Sight, stay: _Stay) -> list[Happening]:
         seconds = sight.time_s - stay.since_s
         if not stay.inside or stay.told or self.rule.dwell is None or seconds < self.rule.dwell:
             return []
         stay.told = True
-        return [Happening("dwell", self.rule.name, track, sight, seconds=seconds)]
+        return [self._told("dwell", track, sight, seconds=seconds)]
+
+    def _told(
+        self,
+        kind: Literal["enter", "leave", "dwell"],
+        track: Track,
+        sight: Sight,
+        *,
+        seconds: float | None = None,
+        lost: bool = False,
+    ) -> Happening:
+        return Happening(kind, self.rule.name, track, sight, self.counts, seconds=seconds, lost=lost)
 
     def _inside(self, looks: Looks) -> npt.NDArray[np.bool_]:
         """Say whose place is in the zone."""

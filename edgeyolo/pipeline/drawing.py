@@ -1,4 +1,4 @@
-"""What is drawn on a picture: boxes and labels, and over them what the camera's analyst has to show.
+"""What is drawn on a picture: what the camera's analyst has to show, and over it boxes and labels.
 
 Owns the order of the two. Refuses to choose colours (`edgeyolo.vision.draw`, `edgeyolo.events`).
 """
@@ -33,8 +33,8 @@ def drawer(names: Sequence[str], analysts: Mapping[str, Analyst] | None = None) 
     painter = Painter(names)
 
     def draw(picture_bgr: npt.NDArray[np.uint8], result: Result) -> None:
-        painter.draw(picture_bgr, result.output)
         if analysts and (analyst := analysts.get(result.frame.camera)) is not None:
             analyst.draw(picture_bgr)
+        painter.draw(picture_bgr, result.output)
 
     return draw

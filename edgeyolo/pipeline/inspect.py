@@ -27,7 +27,7 @@ __all__ = ["inspect", "with_layers"]
 
 _KINDS = (
     "a Darknet cfg, Darknet weights, an ONNX model, scales.json, a TensorRT calibration cache, "
-    "an engine or its sidecar"
+    "an engine or its sidecar, rules of events"
 )
 _ONNX_START = b"\x08"  # protobuf: field 1, a varint; ModelProto.ir_version in every ONNX file
 _WEIGHTS_HEADER_BYTES = 20
@@ -40,11 +40,11 @@ def inspect(target: str) -> dict[str, Any]:
         target: A path, or a name such as ``yolov3``.
 
     Returns:
-        Plain JSON values: ``kind`` (``cfg``, ``weights``, ``onnx``, ``engine``, ``scales``, ``trt_cache``)
-        and ``name``, and then what that kind has.
+        Plain JSON values: ``kind`` (``cfg``, ``weights``, ``onnx``, ``engine``, ``scales``, ``trt_cache``,
+        ``rules``) and ``name``, and then what that kind has.
 
     Raises:
-        ConfigError: There is neither such a file nor such an architecture.
+        ConfigError: There is neither such a file nor such an architecture, or rules are wrong.
         ModelError: The file is none of the kinds, or one that is wrong.
         GraphError: An ONNX file that is none.
         EngineError: An engine without its sidecar, or with another's.
@@ -57,6 +57,7 @@ def inspect(target: str) -> dict[str, Any]:
         ('cfg', [3, 256, 256], 41645640, 18.57)
     """
     from edgeyolo.pipeline.inspect_calibration import facts_of_calibration
+    from edgeyolo.pipeline.inspect_rules import facts_of_rules
     from edgeyolo.sidecar import sidecar_path
 
     path = Path(target)
@@ -64,6 +65,8 @@ def inspect(target: str) -> dict[str, Any]:
         return _architecture(target)
     if path.is_dir():
         raise ModelError(f"{path}: {_KINDS} expected, a folder found", hint="give a file")
+    if path.suffix == ".toml":
+        return facts_of_rules(path)
     if path.suffix == ".engine" or sidecar_path(path).exists():
         return _engine(path)
     with path.open("rb") as file:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from edgeyolo.pipeline.inspect_calibration import lines_of_cache, lines_of_scales
+from edgeyolo.pipeline.inspect_rules import lines_of_rules
 
 __all__ = ["lines_from_facts"]
 
@@ -34,6 +35,7 @@ def lines_from_facts(facts: Facts) -> Iterator[str]:
         "engine": _engine,
         "scales": lines_of_scales,
         "trt_cache": lines_of_cache,
+        "rules": lines_of_rules,
     }[facts["kind"]](facts)
 
 

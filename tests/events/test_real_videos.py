@@ -1,9 +1,9 @@
 """People and cars of two real videos, counted by eye and by line.
 
-In ``one-by-one-person-detection.mp4`` six people, one after the other, come from below to a table, stand there
-for half a minute or less, and go away to the right. In ``car-detection.mp4``, from above, four cars drive by:
-one up, one down while another one goes up, one down; the nets call a car from above by many names, so no class is
-asked for.
+In ``one-by-one-person-detection.mp4`` six people, one after the other, come from below to a table, stand
+there for half a minute or less, and go away to the right. In ``car-detection.mp4`` four cars drive by, seen
+from above: one up, one down while another one goes up, one down. No class is asked for: the nets call such
+a car many names.
 """
 
 from __future__ import annotations

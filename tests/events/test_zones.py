@@ -130,6 +130,8 @@ def test_several_at_once_are_counted_each() -> None:
     stage = _stage().play(lambda t: [Seen(x + 100 * t, 400) for x in (0, 60, 120, 180)], seconds=6)
     assert stage.analyst.counts == {"till": {"inside": 0, "entered": 4, "left": 4}}
     assert max(event.counts["inside"] for event in stage.events) == 4
+    at_once = _stage().play(lambda t: [Seen(x, 400) for x in (240, 300, 360)], seconds=1)
+    assert [event.counts["entered"] for event in at_once.events] == [1, 2, 3]  # each after its own
 
 
 def test_a_class_that_there_is_not() -> None:

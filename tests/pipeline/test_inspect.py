@@ -12,6 +12,7 @@ from edgeyolo.errors import CfgError, ConfigError, EngineError, GraphError, Mode
 from edgeyolo.pipeline.inspect import inspect
 from edgeyolo.pipeline.inspect_text import lines_from_facts
 from tests.command import edgeyolo
+from tests.parts import PROJECT
 
 CFG = """# a comment
 
@@ -143,7 +144,7 @@ def test_our_own_files_carry_their_spec_down_the_road(tmp_path: Path) -> None:
         (
             b"\x89PNG\r\n\x1a\n" + bytes(64),
             ModelError,
-            "an engine or its sidecar expected, something else found",
+            "rules of events expected, something else found",
         ),
         (b"Dear reader,\n", ModelError, "something else found"),
         (b'{"images": []}', ModelError, "something else found"),
@@ -175,3 +176,31 @@ def test_neither_file_nor_architecture_nor_folder(tmp_path: Path) -> None:
     done = edgeyolo("inspect", tmp_path / "absent.onnx")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
+
+
+def test_rules_of_events(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(
+        """
+        [[zone]]
+        name = "till"
+        camera = ["0", "yard"]
+        points = [[0, 0], [1, 0], [0.5, 1]]
+        dwell = 10
+        [[line]]
+        name = "door"
+        a = [0.5, 1]
+        b = [0.5, 0]
+        """
+    )
+    facts = inspect(str(path))
+    assert facts["kind"] == "rules"
+    assert (facts["zones"][0]["dwell"], facts["lines"][0]["left_to_right"]) == (10, "in")
+    done = edgeyolo("inspect", path)
+    assert "zone         till: 3 corners; camera 0, yard; dwell 10.0" in done.stdout
+    assert "line         door: [0.5, 1] to [0.5, 0], 'in' from left to right, 'out' back" in done.stdout
+
+
+def test_a_recipe_is_no_rules_of_events() -> None:
+    with pytest.raises(ModelError, match="a recipe found"):
+        inspect(str(PROJECT / "engines" / "orin-nano" / "yolov3.toml"))
