@@ -13,7 +13,7 @@ __all__ = ["Gpu", "find_gpu"]
 
 _LIBRARY = "libcuda.so.1"
 # Source: cuda.h, enum CUdevice_attribute.
-_INTEGRATED, _SM_MAJOR, _SM_MINOR = 18, 75, 76
+_MULTIPROCESSORS, _INTEGRATED, _SM_MAJOR, _SM_MINOR = 16, 18, 75, 76
 _NAME_BYTES = 256
 
 
@@ -27,6 +27,7 @@ class Gpu:
         memory_mib: Its memory; on an integrated GPU that of the whole board.
         integrated: Processor and GPU share the memory.
         cuda: Highest CUDA version that the driver serves.
+        multiprocessors: How many it has; all Orin modules have one name and one SM, and not that.
     """
 
     name: str
@@ -34,15 +35,23 @@ class Gpu:
     memory_mib: int
     integrated: bool
     cuda: tuple[int, int]
+    multiprocessors: int
 
     def facts(self) -> dict[str, str]:
         """Give what a sidecar keeps.
 
         Examples:
-            >>> Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6)).facts()["sm"]
-            '8.7'
+            >>> gpu = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6),
+            ...           multiprocessors=8)
+            >>> gpu.facts()["sm"], gpu.facts()["multiprocessors"]
+            ('8.7', '8')
         """
-        return {"gpu": self.name, "sm": f"{self.sm[0]}.{self.sm[1]}", "gpu_memory_mib": str(self.memory_mib)}
+        return {
+            "gpu": self.name,
+            "sm": f"{self.sm[0]}.{self.sm[1]}",
+            "multiprocessors": str(self.multiprocessors),
+            "gpu_memory_mib": str(self.memory_mib),
+        }
 
 
 def find_gpu(library: str = _LIBRARY) -> tuple[Gpu | None, str]:
@@ -93,6 +102,7 @@ def _first_device(driver: ctypes.CDLL) -> tuple[Gpu | None, str]:
         memory_mib=memory.value >> 20,
         integrated=bool(_attribute(driver, _INTEGRATED, device)),
         cuda=(version.value // 1000, version.value % 1000 // 10),
+        multiprocessors=_attribute(driver, _MULTIPROCESSORS, device),
     )
     return gpu, f"{gpu.name} (SM {gpu.sm[0]}.{gpu.sm[1]}, {gpu.memory_mib} MiB) answers"
 

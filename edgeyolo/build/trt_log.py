@@ -51,6 +51,7 @@ class BuildLog:
         self._lines: deque[tuple[str, str]] = deque(maxlen=_KEPT_LINES)
         self._echo = echo
         self._echo_from = _SEVERITIES.index(echo_from)
+        self._logger: Any = None
 
     def add(self, severity: str, message: str) -> None:
         """Keep one line."""
@@ -59,11 +60,13 @@ class BuildLog:
             self._echo(f"TensorRT {severity.lower()}: {message}")
 
     def logger(self, trt: Any) -> Any:
-        """Make the object that TensorRT logs to.
+        """Give the object that TensorRT logs to: one, for TensorRT warns of a second.
 
         Args:
             trt: The module ``tensorrt`` or ``tensorrt_rtx``.
         """
+        if self._logger is not None:
+            return self._logger
         add = self.add
 
         class Logger(trt.ILogger):  # type: ignore[misc]  # made here: the base class is not importable at module level
@@ -73,7 +76,8 @@ class BuildLog:
             def log(self, severity: Any, msg: str) -> None:
                 add(str(severity.name), msg)
 
-        return Logger()
+        self._logger = Logger()
+        return self._logger
 
     def made(self, thing: Made | None, what: str) -> Made:
         """Give what TensorRT made, or raise with what it said: its calls answer None where they fail.

@@ -30,7 +30,8 @@ from edgeyolo.pipeline.adapt import adapt, is_contract_form, options_from_text, 
 from edgeyolo.pipeline.build import BuildConfig, build_engine
 from edgeyolo.pipeline.calibrate import calibrate
 from edgeyolo.pipeline.calibration import CalibrateConfig
-from edgeyolo.pipeline.trtexec import write_trtexec_folder
+from edgeyolo.pipeline.make_folder import own_folder
+from edgeyolo.pipeline.trtexec import folder_files, write_trtexec_folder
 
 __all__ = ["Made", "make"]
 
@@ -64,14 +65,16 @@ def make(recipe: Recipe, *, report: _Say | None = None, force: bool = False) -> 
         force: Carry out every stage.
 
     Raises:
+        ConfigError: Another run is at work in its folder.
         EdgeYoloError: As the stage that failed; what the stages before it made is kept.
     """
-    run = _Run(recipe, report or (lambda _: None), force)
-    model = run.model()
-    if recipe.graph.simplify:
-        model = run.simplified(model)
-    calibration = run.calibrated(model) if _needs_scales(recipe) else None
-    engine = run.built(model, calibration)
+    with own_folder(recipe.folder):
+        run = _Run(recipe, report or (lambda _: None), force)
+        model = run.model()
+        if recipe.graph.simplify:
+            model = run.simplified(model)
+        calibration = run.calibrated(model) if _needs_scales(recipe) else None
+        engine = run.built(model, calibration)
     return Made(engine, tuple(run.done), tuple(run.skipped), _next(recipe, engine))
 
 
@@ -230,7 +233,7 @@ class _Run:
             "build",
             dataclasses.asdict(self._recipe.build),
             {"onnx": config.model, "scales": scales},
-            (folder / "model.onnx", folder / "build.sh"),
+            tuple(folder / name for name in folder_files(config)),
             lambda: write_trtexec_folder(config, version, report=self._say),
         )
         return folder / "model.engine"

@@ -30,7 +30,7 @@ from edgeyolo.spec import ModelSpec, TensorSpec
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["TrtexecFolder", "write_trtexec_folder"]
+__all__ = ["TrtexecFolder", "folder_files", "write_trtexec_folder"]
 
 _FIRST: Version = (8, 0, 0)  # the first with Q/DQ nodes
 _SCRIPT = """#!/bin/sh
@@ -53,6 +53,12 @@ class TrtexecFolder:
 
     files: tuple[str, ...]
     command: str
+
+
+def folder_files(config: BuildConfig) -> tuple[str, ...]:
+    """Give the names of the files that `write_trtexec_folder` writes."""
+    cache = [CACHE] if config.implicit else []
+    return tuple(sorted((MODEL, "build.sh", f"{ENGINE}.json", *cache)))
 
 
 def write_trtexec_folder(
@@ -109,8 +115,7 @@ def _write_folder(
         write_text(folder / "build.sh", script)
         (folder / "build.sh").chmod(0o755)
         info.write(folder / ENGINE)
-        files = tuple(sorted(path.name for path in folder.iterdir()))
-    return TrtexecFolder(files=files, command=info.command)
+    return TrtexecFolder(files=folder_files(config), command=info.command)
 
 
 def _held(model: onnx.ModelProto, build: TrtexecBuild, decode: frozenset[str]) -> frozenset[str]:

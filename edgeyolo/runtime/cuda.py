@@ -1,14 +1,14 @@
 """The GPU: its context, the memory that host and device share or mirror, queues of work, captured graphs.
 
-The only module that knows PyCUDA, and the few functions of the driver that PyCUDA has no name for. Owns the
-life of everything it hands out: what is closed is freed in order, closing twice is harmless, and a pinned
-array that somebody still holds stays readable until they let go. Refuses to know what is computed.
+The only module that knows PyCUDA. Owns the life of everything it hands out: what is closed is freed in order,
+closing twice is harmless, and a pinned array that somebody still holds stays readable until they let go.
+Refuses to know what is computed.
 
 Threads: any thread may work on the device inside ``with device:``, which makes the context current in that
-thread and takes it away again. ``pycuda.autoinit`` would bind it to the thread that imports it, and abort the
-process at exit if another one uses it.
+thread and takes it away again; `Device.close` waits until all have left. ``pycuda.autoinit`` would bind it to
+the thread that imports it, and abort the process at exit if another one uses it.
 
-Source: CUDA Driver API, sections Primary Context Management, Stream Management, Graph Management.
+Source: CUDA Driver API, sections Primary Context Management and Stream Management.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import contextlib
 import ctypes
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from edgeyolo.errors import EngineError, MissingDependencyError
 from edgeyolo.optional import require
+from edgeyolo.runtime.cuda_library import LIBRARY, Graph, Library
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Buffer", "Device", "Graph", "Queue"]
 
 _WHY = "to run a TensorRT engine"
-_LIBRARY = "libcuda.so.1"
 _ON_THE_PROCESSOR = "for the processor: edgeyolo build MODEL.onnx -o OUT.engine --backend onnxruntime"
 # Source: cuda.h. A non-blocking stream does not wait for work of others on the default stream. A blocking
 # event lets the waiting thread sleep; by default it spins, and takes a core from the decoder.
@@ -45,7 +45,8 @@ _CAPTURE_THREAD_LOCAL = 1
 class Device:
     """The first CUDA device with its primary context, which TensorRT uses too.
 
-    Errors of CUDA inside ``with device:`` leave it as `EngineError`.
+    Errors of CUDA inside ``with device:`` leave it as `EngineError`. After a fault on the GPU they say that
+    this process cannot use CUDA any more: the context is broken, and TensorRT holds it to the process's end.
 
     Args:
         owner: What errors are about, such as the path of an engine.
@@ -58,16 +59,20 @@ class Device:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._drv = _pycuda()
+        self._errors = (self._drv.Error, EngineError)
         device = _first_device(self._drv)
-        self._library = _Library(owner)
+        self._library = Library(owner)
         self._changing = threading.RLock()  # re-entrant: the collector may free an array at any moment
+        self._left = threading.Condition(self._changing)
         self._owned: list[Buffer | Queue] = []
+        self._inside = 0  # times that threads have entered and not left
         self._holders = 1  # this object, and each pinned array
         self._closed = False
         facts = self._drv.device_attribute
         try:
             self.name: str = device.name()
             self.sm: tuple[int, int] = tuple(device.compute_capability())
+            self.multiprocessors = int(device.get_attribute(facts.MULTIPROCESSOR_COUNT))
             self.integrated = bool(
                 device.get_attribute(facts.INTEGRATED) and device.get_attribute(facts.CAN_MAP_HOST_MEMORY)
             )
@@ -76,19 +81,33 @@ class Device:
             raise self._translated(exc) from exc
 
     def __enter__(self) -> Device:
+        with self._changing:
+            if self._closed:
+                raise EngineError(f"{self._owner}: the GPU is closed")
+            self._inside += 1
         try:
             self._cuda_context.push()
-        except self._drv.Error as exc:
-            raise self._translated(exc) from exc
+        except BaseException as exc:
+            self._leave()
+            if isinstance(exc, self._drv.Error):
+                raise self._translated(exc) from exc
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        lost = error is not None and isinstance(error, self._errors) and self._library.lost()
         try:
             self._cuda_context.pop()
         except self._drv.Error as exc:
             error = error or exc
+        finally:
+            self._leave()
+        if error is None:
+            return
+        if lost:
+            raise self._lost(error) from error
         if isinstance(error, self._drv.Error):
             raise self._translated(error) from error
 
@@ -140,22 +159,48 @@ class Device:
             if isinstance(owned, Queue):
                 owned.settle()
 
-    def close(self) -> None:
-        """Free all buffers and queues; twice is harmless.
+    def close(self, before: Callable[[], None] | None = None) -> None:
+        """Free all buffers and queues, after all threads have left and all work is done; twice is harmless.
 
-        The context is given back as soon as nobody holds a pinned array of it any more.
+        Not to be called inside ``with device:``. The context is given back as soon as nobody holds a pinned
+        array of it any more.
+
+        Args:
+            before: Frees what others made of them, first.
         """
         with self._changing:
             if self._closed:
                 return
             self._closed = True
+            while self._inside:
+                self._left.wait()
         try:
-            with self:
+            with self._current():
                 self.settle()
+                if before is not None:
+                    before()
                 while self._owned:
                     self._owned.pop().close()
         finally:
             self._let_go()
+
+    def _leave(self) -> None:
+        with self._changing:
+            self._inside -= 1
+            if self._closed:
+                self._left.notify_all()
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
+        """Make the context current although the device is closed."""
+        try:
+            self._cuda_context.push()
+            try:
+                yield
+            finally:
+                self._cuda_context.pop()
+        except self._drv.Error as exc:
+            raise self._translated(exc) from exc
 
     def _pin(self, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], Any]:
         """Allocate pinned memory that lives exactly as long as the array and views of it."""
@@ -171,7 +216,7 @@ class Device:
         return array, allocation
 
     def _unpin(self, allocation: Any) -> None:
-        with self:
+        with self._current():
             allocation.free()
         self._let_go()
 
@@ -188,6 +233,13 @@ class Device:
         self._cuda_context.push()
         self._library.attempt("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
         self._cuda_context.detach()
+
+    def _lost(self, error: BaseException | None) -> EngineError:
+        said = error.message if isinstance(error, EngineError) else f"{self._owner}: CUDA: {error}"
+        return EngineError(
+            f"{said}; this process cannot use CUDA any more",
+            hint="start the program again; if the fault comes back, build the engine again",
+        )
 
     def _translated(self, exc: BaseException) -> EngineError:
         if isinstance(exc, self._drv.MemoryError):
@@ -292,60 +344,13 @@ class Queue:
         self._mark = self._stream = None
 
 
-class Graph:
-    """Captured work that one call launches."""
-
-    def __init__(self, library: _Library, runnable: ctypes.c_void_p) -> None:
-        self._library = library
-        self._runnable = runnable
-
-    def launch(self, queue: Queue) -> None:
-        """Put the captured work on a queue."""
-        self._library.call("cuGraphLaunch", self._runnable, queue.pointer)
-
-    def close(self) -> None:
-        """Destroy it; inside ``with device:``, after all work."""
-        self._library.destroy("cuGraphExecDestroy", self._runnable)
-        self._runnable = ctypes.c_void_p()
-
-
-class _Library:
-    """Functions of the driver that PyCUDA has no name for, by ctypes."""
-
-    def __init__(self, owner: str) -> None:
-        self._owner = owner
-        self._library = ctypes.CDLL(_LIBRARY)  # the loader gives the one that PyCUDA has loaded
-
-    def call(self, function: str, *arguments: object) -> None:
-        code = self.attempt(function, *arguments)
-        if code is None:
-            raise EngineError(f"{self._owner}: the CUDA driver has no {function}")
-        if code:
-            raise EngineError(f"{self._owner}: CUDA: {function} failed: {self._name_of(code)}")
-
-    def attempt(self, function: str, *arguments: object) -> int | None:
-        """Give the error code, or None where the driver has no such function."""
-        found = getattr(self._library, function, None)
-        return None if found is None else int(found(*arguments))
-
-    def destroy(self, function: str, handle: ctypes.c_void_p) -> None:
-        """Destroy what a handle stands for, if anything."""
-        if handle.value:
-            self.attempt(function, handle)
-
-    def _name_of(self, code: int) -> str:
-        text = ctypes.c_char_p()
-        known = self.attempt("cuGetErrorName", code, ctypes.byref(text)) == 0
-        return text.value.decode() if known and text.value else f"error {code}"
-
-
 def _pycuda() -> ModuleType:
     try:
         return require("pycuda.driver", why=_WHY)
     except MissingDependencyError as exc:
-        if _LIBRARY in exc.message:
+        if LIBRARY in exc.message:
             raise MissingDependencyError(
-                f"the NVIDIA driver is needed {_WHY}: PyCUDA is installed and does not find {_LIBRARY}",
+                f"the NVIDIA driver is needed {_WHY}: PyCUDA is installed and does not find {LIBRARY}",
                 hint=f"on a Jetson the driver comes with JetPack; here, {_ON_THE_PROCESSOR}",
             ) from exc
         raise

@@ -21,23 +21,21 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from edgeyolo.errors import ConfigError, EngineError
 from edgeyolo.optional import require
-from edgeyolo.runtime.cuda import Buffer, Device, Graph, Queue
+from edgeyolo.runtime.cuda import Device, Queue
 from edgeyolo.runtime.tensorrt_plan import Plan, check_gpu, check_version
+from edgeyolo.runtime.tensorrt_slot import Slot
 from edgeyolo.sidecar import EngineInfo
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
-    import tensorrt
 
 __all__ = ["TensorRTEngine"]
 
@@ -69,15 +67,15 @@ class TensorRTEngine:
         self._path = path
         self._info = info
         self._notes: list[str] = []
-        self._slots: list[_Slot] = []
+        self._slots: list[Slot] = []
         self._plan: Plan | None = None
         self._changing = threading.Lock()
         self._compute: Queue | None = None  # where slots that share a context compute
-        self._bound: _Slot | None = None  # whose addresses that context has
+        self._bound: Slot | None = None  # whose addresses that context has
         self._device = Device(str(path))
         self._closed = False
         try:
-            check_gpu(path, info, name=self._device.name, sm=self._device.sm)
+            check_gpu(path, info, self._device)
             with self._device:
                 self._open(trt, max_batch)
                 if graph and self._compute is None:
@@ -124,7 +122,7 @@ class TensorRTEngine:
         current, wanted = self._slot(slot), self._checked(batch)
         with self._device:
             self._run(current, wanted)
-        return current.outputs(wanted)
+            return current.outputs(wanted)
 
     def inspect(self) -> str:
         """Give what TensorRT's inspector says of the plan, JSON; `tensorrt_layers` reads it.
@@ -170,21 +168,23 @@ class TensorRTEngine:
         return dict(profiler.ms)
 
     def close(self) -> None:
-        """Free everything, in order, after all work; twice is harmless."""
+        """Free everything, in order, after all work; twice is harmless.
+
+        Any thread may call it: one that is in the middle of `start` or `infer` finishes first.
+        """
         with self._changing:
             if self._closed:
                 return
             self._closed = True
-        try:
-            with self._device:
-                self._device.settle()
-                for slot in self._slots:
-                    slot.close()
-                if self._plan is not None:
-                    self._plan.close()
-        finally:
-            self._slots.clear()
-            self._device.close()
+        self._device.close(self._let_go)
+
+    def _let_go(self) -> None:
+        """Let TensorRT's objects go, before the memory that they use."""
+        for slot in self._slots:
+            slot.close()
+        self._slots.clear()
+        if self._plan is not None:
+            self._plan.close()
 
     def __enter__(self) -> TensorRTEngine:
         return self
@@ -218,7 +218,7 @@ class TensorRTEngine:
 
     def _add_slot(self, capacity: int) -> None:
         (images,) = self._info.inputs
-        slot = _Slot(
+        slot = Slot(
             queue=self._device.queue(),
             images=self._device.buffer((capacity, *images.shape[1:])),
             results={t.name: self._device.buffer((capacity, *t.shape[1:])) for t in self._info.outputs},
@@ -239,7 +239,7 @@ class TensorRTEngine:
             raise self._closed_error()
         return self._plan
 
-    def _bind(self, slot: _Slot) -> None:
+    def _bind(self, slot: Slot) -> None:
         """Tell the slot's context the slot's addresses."""
         tensors = {self._info.inputs[0].name: slot.images, **slot.results}
         for name, buffer in tensors.items():
@@ -261,14 +261,14 @@ class TensorRTEngine:
                 slot.drop_graph()
             self._notes.append(f"no CUDA graph, each inference is queued piece by piece: {exc.message}")
 
-    def _run(self, slot: _Slot, wanted: int) -> None:
+    def _run(self, slot: Slot, wanted: int) -> None:
         """Wait for what was started, or start it; inside ``with device:``."""
         if slot.started != wanted:
             self._queue_up(slot, wanted)
         slot.started = None
         slot.queue.wait()
 
-    def _queue_up(self, slot: _Slot, wanted: int) -> None:
+    def _queue_up(self, slot: Slot, wanted: int) -> None:
         """Put a slot's sequence on its queue; inside ``with device:``."""
         computed = self._info.spec.batch or max(wanted, self._least)
         with self._changing:
@@ -286,7 +286,7 @@ class TensorRTEngine:
                 raise
             slot.started = wanted
 
-    def _sequence(self, slot: _Slot, batch: int) -> None:
+    def _sequence(self, slot: Slot, batch: int) -> None:
         slot.images.upload(slot.queue, batch)
         if self._compute is None:
             self._execute(slot, slot.queue)
@@ -300,11 +300,11 @@ class TensorRTEngine:
         for result in slot.results.values():
             result.download(slot.queue, batch)
 
-    def _execute(self, slot: _Slot, queue: Queue) -> None:
+    def _execute(self, slot: Slot, queue: Queue) -> None:
         if not slot.exec_context.execute_async_v3(queue.handle):
             raise self._failed("does not run it")
 
-    def _turn_to(self, slot: _Slot, batch: int) -> None:
+    def _turn_to(self, slot: Slot, batch: int) -> None:
         """Set the context that slots share for what is queued next; what is queued has its own copy."""
         if self._bound is not slot:
             self._bound = None  # neither slot's, should a call fail
@@ -314,10 +314,13 @@ class TensorRTEngine:
         if not slot.exec_context.set_input_shape(tensor.name, (batch, *tensor.shape[1:])):
             raise self._failed(f"refuses a batch of {batch}")
 
-    def _slot(self, index: int) -> _Slot:
+    def _slot(self, index: int) -> Slot:
         if self._closed:
             raise self._closed_error()
-        return self._slots[index]
+        try:
+            return self._slots[index]
+        except IndexError:  # closed by another thread meanwhile
+            raise self._closed_error() from None
 
     def _checked(self, batch: int | None) -> int:
         wanted = self._batch if batch is None else batch
@@ -330,42 +333,3 @@ class TensorRTEngine:
 
     def _failed(self, what: str, *, hint: str | None = None) -> EngineError:
         return EngineError(f"{self._path}: TensorRT {what}: {self._opened_plan.log.reason()}", hint=hint)
-
-
-@dataclass
-class _Slot:
-    """One input with its outputs, and the queue they travel on.
-
-    TensorRT's context is in the attribute `opened` that `close` empties; see `Plan`.
-    """
-
-    queue: Queue
-    images: Buffer
-    results: Mapping[str, Buffer]
-    opened: tensorrt.IExecutionContext | None = None
-    graph: Graph | None = None
-    started: int | None = None  # the batch whose results the mark stands for
-    _views: dict[int, Mapping[str, npt.NDArray[np.float32]]] = field(default_factory=dict)
-
-    @property
-    def exec_context(self) -> tensorrt.IExecutionContext:
-        if self.opened is None:
-            raise EngineError("the slot is closed")
-        return self.opened
-
-    def outputs(self, batch: int) -> Mapping[str, npt.NDArray[np.float32]]:
-        found = self._views.get(batch)
-        if found is None:
-            arrays = {name: buffer.array[:batch] for name, buffer in self.results.items()}
-            found = self._views[batch] = MappingProxyType(arrays)
-        return found
-
-    def drop_graph(self) -> None:
-        if self.graph is not None:
-            self.graph.close()
-            self.graph = None
-
-    def close(self) -> None:
-        self.drop_graph()
-        self.opened = None
-        self._views.clear()

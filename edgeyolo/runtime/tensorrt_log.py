@@ -20,6 +20,8 @@ _LEVELS = {
     "VERBOSE": logging.DEBUG,
 }
 _KEPT_LINES = 50
+# Of two engines at a time: each keeps its own logger, and nothing follows from it for a user.
+_OF_NO_USE = "The logger passed into createInfer"
 _log = logging.getLogger("edgeyolo.tensorrt")
 
 
@@ -40,6 +42,8 @@ class RuntimeLog:
 
     def add(self, severity: str, message: str) -> None:
         """Keep one line."""
+        if message.startswith(_OF_NO_USE):
+            severity = "VERBOSE"
         self._lines.append((severity, message))
         _log.log(_LEVELS.get(severity, logging.WARNING), "%s", message)
 

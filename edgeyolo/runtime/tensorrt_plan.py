@@ -7,7 +7,7 @@ with the sidecar's before this module sees it (`edgeyolo.sidecar.read_sidecar`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeyolo.errors import EngineError, TensorMismatchError
 from edgeyolo.machine import version_tuple
@@ -143,31 +143,36 @@ def check_version(path: Path, info: EngineInfo, running: str) -> None:
     raise stale(path, info, field="TensorRT", built_for=built, running_on=running)
 
 
-def check_gpu(path: Path, info: EngineInfo, *, name: str, sm: tuple[int, int]) -> None:
+class _Gpu(Protocol):
+    """What is compared of a GPU."""
+
+    name: str
+    sm: tuple[int, int]
+    multiprocessors: int
+
+
+def check_gpu(path: Path, info: EngineInfo, gpu: _Gpu) -> None:
     """Refuse a plan of another GPU: its kernels were chosen, and compiled, for that one.
+
+    All Orin modules have the same name and SM; how many multiprocessors they have tells them apart.
 
     Args:
         path: For the message.
         info: The sidecar.
-        name: The GPU's name here.
-        sm: Its compute capability.
+        gpu: The GPU here.
 
     Raises:
         StaleEngineError: It was built on another model.
     """
-    built_for = info.machine.get("gpu", name), info.machine.get("sm", _dotted(sm))
-    running_on = name, _dotted(sm)
-    if built_for != running_on:
-        words = ["{} (SM {})".format(*gpu) for gpu in (built_for, running_on)]
+    here = {"gpu": gpu.name, "sm": f"{gpu.sm[0]}.{gpu.sm[1]}", "multiprocessors": str(gpu.multiprocessors)}
+    there = {key: info.machine.get(key, value) for key, value in here.items()}
+    if there != here:
+        words = ["{gpu} (SM {sm}, {multiprocessors} multiprocessors)".format(**one) for one in (there, here)]
         raise stale(path, info, field="GPU", built_for=words[0], running_on=words[1])
 
 
 def _version_compatible(info: EngineInfo) -> bool:
     return bool(info.extra.get("version_compatible", False))
-
-
-def _dotted(sm: tuple[int, int]) -> str:
-    return f"{sm[0]}.{sm[1]}"
 
 
 def _check_tensors(trt: Any, path: Path, plan: Plan, info: EngineInfo) -> None:

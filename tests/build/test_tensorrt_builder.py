@@ -39,7 +39,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 __all__ = ["tensorrt"]
 
-ORIN = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6))
+ORIN = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6), multiprocessors=8)
 Build = Callable[..., Any]
 
 
@@ -103,6 +103,11 @@ def quantised_of(path: Path) -> Path:
         int8_model(model, Scales(provenance=origin, tensors=tensors), "tensorrt"), path.with_name("q.onnx")
     )
     return path.with_name("q.onnx")
+
+
+def test_an_ordinary_build_warns_of_nothing(make: Build, model: Path, said: list[str]) -> None:
+    make(model, "fp32")
+    assert [line for line in said if "warn" in line.lower()] == []
 
 
 def test_fp32(tensorrt: ModuleType, make: Build, model: Path, tmp_path: Path) -> None:
@@ -272,6 +277,38 @@ def test_a_second_build_finds_what_the_first_measured(
     assert hits[0].startswith("Timing cache: 0 of ")
     count = hits[0].split()[4]
     assert hits[1].startswith(f"Timing cache: {count} of ")
+
+
+@only("10.3")
+def test_two_builds_at_once_keep_what_both_measured(
+    tensorrt: ModuleType, make: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have read the file before either writes it."""
+    both_read, attach = threading.Barrier(2), trt_timing_cache.TimingCacheFile.attach
+
+    def together(self: Any, config: Any) -> None:
+        attach(self, config)
+        both_read.wait(20)
+
+    monkeypatch.setattr(trt_timing_cache.TimingCacheFile, "attach", together)
+    paths = {}
+    for head in ("yolo", "region"):
+        (tmp_path / head).mkdir()
+        paths[head] = converted(tmp_path / head, head)
+    threads = [
+        threading.Thread(
+            target=build, args=(path, tmp_path / f"{head}.engine"), kwargs={"backend": "tensorrt"}
+        )
+        for head, path in paths.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    (file,) = tmp_path.glob("*.timing")
+    tactics = " ".join(json.loads(file.read_text())["tactics"])
+    assert "005_yolo" in tactics
+    assert "005_region" in tactics
 
 
 @only("10.3")
@@ -501,7 +538,9 @@ def test_a_calibration_profile_that_is_refused(tensorrt: ModuleType, make: Build
 def test_what_the_gpu_cannot_do_is_refused_first(
     tensorrt: ModuleType, make: Build, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nano = Gpu(name="NVIDIA Tegra X1", sm=(5, 3), memory_mib=3964, integrated=True, cuda=(10, 2))
+    nano = Gpu(
+        name="NVIDIA Tegra X1", sm=(5, 3), memory_mib=3964, integrated=True, cuda=(10, 2), multiprocessors=1
+    )
     monkeypatch.setattr(tensorrt_builder, "find_gpu", lambda: (nano, ""))
     with pytest.raises(PrecisionError, match="no fast int8") as raised:
         make(model, "int8")

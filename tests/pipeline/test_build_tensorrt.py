@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shlex
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from edgeyolo.build import Batches, TensorRTOptions, tensorrt_builder
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.build.trt_network import parse_network
+from edgeyolo.cli.main import app
 from edgeyolo.errors import ConfigError, PrecisionError, StaleScalesError
 from edgeyolo.files import sha256_of
 from edgeyolo.gpu import Gpu
@@ -32,7 +35,7 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 __all__ = ["tensorrt"]
 
-ORIN = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6))
+ORIN = Gpu(name="Orin", sm=(8, 7), memory_mib=7620, integrated=True, cuda=(12, 6), multiprocessors=8)
 
 
 @pytest.fixture
@@ -83,6 +86,41 @@ def test_every_precision_on_every_generation(tensorrt: ModuleType, tmp_path: Pat
     if precision == "int8":
         assert str(scales) in info.command
     assert info.extra["strongly_typed"] == typed(tensorrt)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("tensorrt", ["10.3", "11.4"], indirect=True)
+def test_the_command_in_the_sidecar_builds_the_same_again(
+    tensorrt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    model = converted(folder, "yolo", "--batch", "dynamic")
+    scales, engine = calibrated(model, folder / "my scales"), folder / "my.engine"
+    words = ["build", model, "-o", engine, "--backend", "tensorrt", "--precision", "int8"]
+    words += ["--calibration", scales, "--batches", "1,2,4", "--workspace", 300, "--optimization-level", 4]
+    words += ["--no-timing-cache", "--sparse", "--version-compatible", "--nms", "graph", "--nms-iou", 0.5]
+    app([*map(str, words)], standalone_mode=False)
+    first, plan = read_sidecar(engine), engine.read_bytes()
+    engine.unlink()
+    pasted = shlex.split(first.command)
+    assert pasted.pop(0) == "edgeyolo"
+    app(pasted, standalone_mode=False)
+    again = read_sidecar(engine)
+    assert engine.read_bytes() == plan
+    known = {"built_at": "", "extra": {**first.extra, "build_s": 0}}
+    assert dataclasses.replace(again, **{**known, "extra": {**again.extra, "build_s": 0}}) == (
+        dataclasses.replace(first, **known)
+    )
+    assert first.extra["profile"] == {"min": 1, "opt": 2, "max": 4}
+    assert first.extra["workspace_mib"] == 300
+    assert {"onnx", "scales"} <= first.made_from.keys()
+    assert {"tensorrt", "cuda_driver", "python", "edgeyolo"} <= first.versions.keys()
+    assert {"gpu", "sm", "multiprocessors", "gpu_memory_mib", "arch"} <= first.machine.keys()
+    assert first.spec.heads
+    assert first.spec.names
+    assert [tensor.name for tensor in (*first.inputs, *first.outputs)] == ["images", "boxes", "scores"]
+    assert set(first.extra["precision_by_layer"])
 
 
 @pytest.mark.usefixtures("gpu")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from edgeyolo.files import sha256_of
 from edgeyolo.pipeline import make as stages
 from edgeyolo.pipeline.make import Made, make
 from edgeyolo.sidecar import read_sidecar
-from tests.command import edgeyolo
+from tests.command import COMMAND, edgeyolo
 from tests.small_nets import BACKBONE, HEADS
 
 pytestmark = pytest.mark.needs("onnx", "onnxruntime", "onnxsim", "opencv")
@@ -105,6 +107,40 @@ def test_on_after_an_interruption(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert (made.done, made.skipped) == (("calibrate", "build"), ("convert", "simplify"))
 
 
+@pytest.mark.parametrize("stage", ALL)
+def test_on_after_kill_9(folder: Path, stage: str) -> None:
+    """Killed as soon as it says that it begins a stage, then run again: whole, and no leftovers."""
+    (folder / "r.toml").write_text(RECIPE.format(precision="int8", model="", build=""))
+    words = [*COMMAND, "make", str(folder / "r.toml")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(f"{stage}: "):
+                process.kill()
+                break
+    assert process.wait(60) == -signal.SIGKILL
+    (folder / "r" / ".model.half.onnx").write_bytes(b"what a kill in the middle of writing leaves")
+    made = make(read_recipe(folder / "r.toml"))
+    first = ALL.index(stage)
+    assert (made.skipped, made.done) in [
+        (ALL[:first], ALL[first:]),
+        (ALL[: first + 1], ALL[first + 1 :]),  # it was faster than the signal
+    ]
+    assert [path.name for path in (folder / "r").glob(".*")] == [".make.lock"]
+    assert read_sidecar(made.engine).precision == "int8"
+
+
+def test_two_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meanwhile(*_: Any, **__: Any) -> None:
+        with pytest.raises(ConfigError, match="another edgeyolo make is at work here"):
+            run(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "simplify", meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder)
+
+
 def test_a_folder_for_trtexec(folder: Path) -> None:
     made = run(folder, build='trtexec = "8.5"\nimplicit = true')
     assert made.done == ALL
@@ -113,6 +149,8 @@ def test_a_folder_for_trtexec(folder: Path) -> None:
     assert (board / "calibration.cache").read_text().startswith("TRT-8502-")
     assert "run build.sh there" in made.command
     assert run(folder, build='trtexec = "8.5"\nimplicit = true').skipped == ALL
+    (board / "calibration.cache").unlink()
+    assert run(folder, build='trtexec = "8.5"\nimplicit = true').done == ("build",)
 
 
 def test_a_file_that_a_recipe_names_and_is_not_there(folder: Path) -> None:

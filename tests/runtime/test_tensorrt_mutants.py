@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from edgeyolo.runtime.cuda import Buffer, Device, Graph, Queue
-from edgeyolo.runtime.tensorrt_engine import TensorRTEngine, _Slot
+from edgeyolo.runtime.cuda import Buffer, Device, Queue
+from edgeyolo.runtime.cuda_library import Graph
+from edgeyolo.runtime.tensorrt_engine import TensorRTEngine
+from edgeyolo.runtime.tensorrt_slot import Slot
 from tests import tiny_models
 from tests.parts import require_part
 from tests.runtime.tensorrt_plans import KINDS, device_of, open_kind, run_frames, write_engine
@@ -107,7 +109,7 @@ def the_host_does_not_wait(patch: pytest.MonkeyPatch) -> None:
 def the_host_waits_for_the_other_slots_mark(patch: pytest.MonkeyPatch) -> None:
     run = TensorRTEngine._run
 
-    def wrong(self: TensorRTEngine, slot: _Slot, wanted: int) -> None:
+    def wrong(self: TensorRTEngine, slot: Slot, wanted: int) -> None:
         if len(self._slots) < 2 or slot.started != wanted:
             return run(self, slot, wanted)
         slot.started = None
@@ -120,7 +122,7 @@ def the_host_waits_for_the_other_slots_mark(patch: pytest.MonkeyPatch) -> None:
 def the_mark_comes_before_the_work(patch: pytest.MonkeyPatch) -> None:
     queue_up, mark = TensorRTEngine._queue_up, Queue.mark
 
-    def early(self: TensorRTEngine, slot: _Slot, wanted: int) -> None:
+    def early(self: TensorRTEngine, slot: Slot, wanted: int) -> None:
         mark(slot.queue)
         patch.setattr(Queue, "mark", lambda queue: None if queue is slot.queue else mark(queue))
         queue_up(self, slot, wanted)
@@ -160,7 +162,7 @@ def _skip_after(patch: pytest.MonkeyPatch, skipped: Callable[[TensorRTEngine, Qu
     after, sequence = Queue.after, TensorRTEngine._sequence
     current: list[TensorRTEngine] = []
 
-    def noted(self: TensorRTEngine, slot: _Slot, batch: int) -> None:
+    def noted(self: TensorRTEngine, slot: Slot, batch: int) -> None:
         current[:] = [self]
         sequence(self, slot, batch)
 
@@ -179,7 +181,7 @@ def closing_does_not_wait(patch: pytest.MonkeyPatch) -> None:
 def the_input_is_written_again_too_early(patch: pytest.MonkeyPatch) -> None:
     queue_up = TensorRTEngine._queue_up
 
-    def early(self: TensorRTEngine, slot: _Slot, wanted: int) -> None:
+    def early(self: TensorRTEngine, slot: Slot, wanted: int) -> None:
         queue_up(self, slot, wanted)
         slot.images.array[...] = 0.99
 
@@ -198,7 +200,7 @@ def nothing_is_uploaded(patch: pytest.MonkeyPatch) -> None:
 def the_upload_comes_after_the_inference(patch: pytest.MonkeyPatch) -> None:
     sequence, upload = TensorRTEngine._sequence, Buffer.upload
 
-    def late(self: TensorRTEngine, slot: _Slot, batch: int) -> None:
+    def late(self: TensorRTEngine, slot: Slot, batch: int) -> None:
         patch.setattr(Buffer, "upload", lambda buffer, queue, count: None)
         sequence(self, slot, batch)
         patch.setattr(Buffer, "upload", upload)
@@ -233,7 +235,7 @@ def _copy_elsewhere(patch: pytest.MonkeyPatch, name: str) -> None:
 def the_download_comes_before_the_inference(patch: pytest.MonkeyPatch) -> None:
     execute, download = TensorRTEngine._execute, Buffer.download
 
-    def early(self: TensorRTEngine, slot: _Slot, queue: Queue) -> None:
+    def early(self: TensorRTEngine, slot: Slot, queue: Queue) -> None:
         for result in slot.results.values():
             download(result, slot.queue, 1)
         execute(self, slot, queue)
@@ -246,7 +248,7 @@ def the_download_comes_before_the_inference(patch: pytest.MonkeyPatch) -> None:
 def the_inference_is_on_the_other_slots_queue(patch: pytest.MonkeyPatch) -> None:
     execute = TensorRTEngine._execute
 
-    def wrong(self: TensorRTEngine, slot: _Slot, queue: Queue) -> None:
+    def wrong(self: TensorRTEngine, slot: Slot, queue: Queue) -> None:
         execute(self, slot, next(other.queue for other in self._slots if other is not slot))
 
     patch.setattr(TensorRTEngine, "_execute", wrong)
@@ -313,7 +315,7 @@ def slots_share_their_input(patch: pytest.MonkeyPatch) -> None:
 def the_shared_context_keeps_the_first_slots_addresses(patch: pytest.MonkeyPatch) -> None:
     turn_to = TensorRTEngine._turn_to
 
-    def once(self: TensorRTEngine, slot: _Slot, batch: int) -> None:
+    def once(self: TensorRTEngine, slot: Slot, batch: int) -> None:
         turn_to(self, self._slots[0], batch)
 
     patch.setattr(TensorRTEngine, "_turn_to", once)
@@ -356,7 +358,7 @@ def the_work_is_run_and_not_captured(patch: pytest.MonkeyPatch) -> None:
 def a_slot_is_taken_for_started_for_ever(patch: pytest.MonkeyPatch) -> None:
     run = TensorRTEngine._run
 
-    def wrong(self: TensorRTEngine, slot: _Slot, wanted: int) -> None:
+    def wrong(self: TensorRTEngine, slot: Slot, wanted: int) -> None:
         run(self, slot, wanted)
         slot.started = wanted
 
@@ -367,13 +369,13 @@ def a_slot_is_taken_for_started_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 @mistake(*EVERYWHERE)
 def results_are_of_one_slot(patch: pytest.MonkeyPatch) -> None:
-    outputs, first = _Slot.outputs, list[_Slot]()
+    outputs, first = Slot.outputs, list[Slot]()
 
-    def wrong(self: _Slot, batch: int) -> Any:
+    def wrong(self: Slot, batch: int) -> Any:
         first.append(self)
         return outputs(first[0], batch)
 
-    patch.setattr(_Slot, "outputs", wrong)
+    patch.setattr(Slot, "outputs", wrong)
 
 
 # ---- contexts and memory -----------------------------------------------------------------------------------
@@ -387,7 +389,7 @@ def the_context_is_not_made_current(patch: pytest.MonkeyPatch) -> None:
 
 @mistake(*EVERYWHERE)
 def the_context_stays_current(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Device, "__exit__", lambda self, *_: None)
+    patch.setattr(Device, "__exit__", lambda self, *_: self._leave())
 
 
 @mistake(*EVERYWHERE)
@@ -399,9 +401,9 @@ def the_context_is_never_released(patch: pytest.MonkeyPatch) -> None:
 def the_context_is_released_first(patch: pytest.MonkeyPatch) -> None:
     close = Device.close
 
-    def early(self: Device) -> None:
+    def early(self: Device, before: Callable[[], None] | None = None) -> None:
         self._let_go()
-        close(self)
+        close(self, before)
 
     patch.setattr(Device, "close", early)
 
@@ -419,13 +421,13 @@ def device_memory_is_never_freed(patch: pytest.MonkeyPatch) -> None:
 
 @mistake(*EVERYWHERE)
 def contexts_outlive_the_device(patch: pytest.MonkeyPatch) -> None:
-    close, kept = _Slot.close, list[Any]()
+    close, kept = Slot.close, list[Any]()
 
-    def wrong(self: _Slot) -> None:
+    def wrong(self: Slot) -> None:
         kept.append(self.opened)
         close(self)
 
-    patch.setattr(_Slot, "close", wrong)
+    patch.setattr(Slot, "close", wrong)
 
 
 @mistake(*GRAPH)

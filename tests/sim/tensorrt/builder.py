@@ -35,6 +35,7 @@ class Builder:
     def __init__(self, logger: Any) -> None:
         self._logger = logger
         self._max_threads = 1
+        self._simulation.adopt(self, logger, "createInferBuilder")
         refuse_without_cuda(self._simulation, logger)
 
     @property

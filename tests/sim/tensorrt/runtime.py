@@ -28,6 +28,7 @@ class Runtime:
         self._dla_core = -1
         self._max_threads = 1
         self._host_code = False
+        self._simulation.adopt(self, logger, "createInferRuntime")
         refuse_without_cuda(self._simulation, logger)
 
     @property

@@ -11,6 +11,7 @@ import functools
 import importlib.machinery
 import json
 import types
+import weakref
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class Simulation:
     builds: list[dict[str, Any]] = field(default_factory=list)
     """Of each plan that was built: its facts."""
     _faults: list[Fault] = field(default_factory=list)
+    _loggers: list[tuple[weakref.ref[Any], Any]] = field(default_factory=list)
     _severity: Any = None
     _classes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,6 +112,18 @@ class Simulation:
             self.module.Logger.log(logger, level, text)
         else:
             call_back(logger, "log", level, text, otherwise=None, swallowed=self.swallowed)
+
+    def adopt(self, owner: Any, logger: Any, call: str) -> None:
+        """Note that a builder or runtime has a logger, and say where another one has another."""
+        self._loggers = [pair for pair in self._loggers if pair[0]() is not None]
+        if any(other is not logger for _, other in self._loggers):
+            text = (
+                f"The logger passed into {call} differs from one already provided for an existing builder, "
+                "runtime, or refitter. Uses of the global logger, returned by nvinfer1::getLogger(), will "
+                "return the existing value."
+            )
+            self.log(logger, "WARNING", text)
+        self._loggers.append((weakref.ref(owner), logger))
 
     def new(self, name: str, **fields: Any) -> Any:
         """Make an object that only the library makes."""
