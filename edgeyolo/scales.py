@@ -156,8 +156,10 @@ def read_scales(path: Path | str) -> Scales:
         return _from_json(data)
     except OSError as exc:
         raise CalibrationError(f"{path}: cannot be read: {exc.strerror or exc}", hint=hint) from exc
-    except CalibrationError:
+    except StaleScalesError:
         raise
+    except CalibrationError as exc:
+        raise CalibrationError(f"{path}: {exc.message}", hint=hint) from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CalibrationError(
             f"{path}: a scales file expected, {type(exc).__name__}: {exc}", hint=hint

@@ -57,7 +57,7 @@ def page_of(result: Calibration) -> ReportData:
 
 def _passed(result: Calibration) -> bool | None:
     """Tell good from bad by the target; where none was asked for, nothing below the search's aim is good."""
-    if result.config.target_agreement is not None:
+    if result.config.target_agreement is not None or not result.passed:
         return result.passed
     return True if result.agreement is not None and result.agreement >= AIM else None
 

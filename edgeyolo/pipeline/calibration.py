@@ -133,9 +133,21 @@ class Calibration:
 
     @property
     def passed(self) -> bool:
-        """Whether the target agreement was met; true where none was asked for."""
+        """Whether the target agreement was met, where one was asked for, within the float budget."""
         wanted = self.config.target_agreement
-        return self.agreement is None or wanted is None or self.agreement >= wanted
+        agrees = self.agreement is None or wanted is None or self.agreement >= wanted
+        return agrees and not self._over_budget
+
+    @property
+    def float_macs(self) -> float:
+        """Share of the multiply-adds that the scales leave in float, 0..1."""
+        left = self.choice.scales.float_layers
+        return sum(layer.macs for layer in self.plan.layers if layer.name in left) / (self.plan.macs or 1)
+
+    @property
+    def _over_budget(self) -> bool:
+        """A search keeps within the budget; a calibration cache of another model does not."""
+        return self.float_macs > self.config.max_float_macs + 1e-9
 
     @property
     def searched(self) -> bool:
@@ -172,6 +184,12 @@ class Calibration:
     def verdict(self) -> str:
         """One sentence on the target."""
         wanted = self.config.target_agreement
+        if self._over_budget:
+            return (
+                f"Not met: {self.float_macs:.1%} of the multiply-adds would stay in float, at most "
+                f"{self.config.max_float_macs:.1%} asked for (--max-float-macs). A cache of another model or "
+                "another export? Names must be the same."
+            )
         if self.agreement is None:
             return "Agreement with FP32 was not measured: there were no pictures."
         found = self.agreement

@@ -73,7 +73,7 @@ def lines_of_cache(facts: Mapping[str, Any]) -> Iterator[str]:
 def lines_of_scales(facts: Mapping[str, Any]) -> Iterator[str]:
     """Lay out the facts of a scales file."""
     made = facts["provenance"]
-    yield f"method       {made['method']}, {made['images']} pictures"
+    yield f"method       {made['method']}, {made['images']} picture{'s' * (made['images'] != 1)}"
     for key in ("model", "preprocess", "manifest"):
         yield f"{key:12} sha256 {made[key + '_sha256'] or 'none: the scales were not made from pictures'}"
     yield from (f"versions     {name}: {value}" for name, value in made["versions"].items())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_a_cache_becomes_scales_and_what_does_not_match_is_listed(model: Path, i
         assert scale.amax == pytest.approx(first.choice.scales.tensors[name].amax, rel=1e-6)
     assert second.choice.unmatched == ("not_ours", "(Unnamed Layer* 4) [X]_output_0")
     assert read_trt_cache(second.config.output / "tensorrt.cache").version == 100300
-    alone = run(model, None, output=model.parent / "alone", from_cache=cache)
+    alone = run(model, None, output=model.parent / "alone", from_cache=cache, max_float_macs=1)
     assert alone.agreement is None
     assert alone.passed
     assert {path.name for path in alone.config.output.iterdir()} == FILES
@@ -156,6 +157,9 @@ def test_a_cache_that_knows_one_tensor_leaves_the_other_layers_in_float(
     (model.parent / "c").write_text("TRT-8601-EntropyCalibration2\nimages: 3c010a14\nx: 3c010a14\n")
     words = ["calibrate", model, images, "--from-cache", model.parent / "c", "-o", model.parent / "out"]
     done = edgeyolo(*words, "--target", target)
+    assert done.returncode == 1, done.stderr
+    assert re.match(r"Not met: [6-9]\d\.\d% of the multiply-adds would stay in float, at most 5", done.stdout)
+    done = edgeyolo(*words, "--target", target, "--max-float-macs", "1")
     assert done.returncode == 0, done.stderr
     assert "names of the cache that are not in this model (1):\n  x\n" in done.stdout
     assert "tensors of this model that are not in the cache (" in done.stdout
