@@ -163,11 +163,10 @@ class _Run:
     def look_at(self, path: Path, picture: Picture) -> None:
         self.count += 1
         try:
-            image = read_image(path)
+            image = _as_labelled(path, picture)
         except SourceError:
             self.unreadable.append(picture.file_name)
             return
-        _check_size(path, picture, (image.shape[1], image.shape[0]))
         start = perf_counter()
         detections = self._detect(image)
         self.latency_ms.append((perf_counter() - start) * 1e3)
@@ -206,14 +205,20 @@ def _find(folder: Path, truth: Annotations) -> tuple[list[tuple[Path, Picture]],
     return present, tuple(absent)
 
 
-def _check_size(path: Path, picture: Picture, found_wh: tuple[int, int]) -> None:
-    if picture.wh is not None and picture.wh != found_wh:
-        turned = " (turned by its EXIF tag?)" if picture.wh == found_wh[::-1] else ""
+def _as_labelled(path: Path, picture: Picture) -> npt.NDArray[np.uint8]:
+    """Read a picture the way up that its boxes are: upright, or as stored where only that has their size."""
+    image = read_image(path)
+    height, width = image.shape[:2]
+    if picture.wh == (height, width):
+        image = read_image(path, as_stored=True)
+        height, width = image.shape[:2]
+    if picture.wh not in (None, (width, height)):
         raise EvaluationError(
             f"{path}: {picture.wh[0]}x{picture.wh[1]} pixels expected by the annotations, "
-            f"{found_wh[0]}x{found_wh[1]} found{turned}: its boxes would lie elsewhere",
+            f"{width}x{height} found: its boxes would lie elsewhere",
             hint="annotations and pictures must be of one version of the data set",
         )
+    return image
 
 
 def _report(run: _Run, truth: Annotations, names: Sequence[str], absent: tuple[str, ...]) -> Report:

@@ -33,11 +33,13 @@ class Steps:
         self._live = shown and sys.stderr.isatty()
         self._label, self._total = "", 0
         self._began_s = self._said_s = 0.0
+        self._first: tuple[int, float] | None = None
 
     def begin(self, label: str, total: int = 0) -> None:
         """Begin a step of `total` items; 0 where they cannot be counted."""
         self._label, self._total = label, total
         self._began_s = self._said_s = time.monotonic()
+        self._first = None
         if self._shown:
             print(f"{label} ...", file=sys.stderr, end="\r" if self._live else "\n", flush=True)
 
@@ -45,11 +47,14 @@ class Steps:
         """Tell that `done` items are done."""
         self._total = self._total if total is None else total
         now = time.monotonic()
+        # The first item waits for the engine, its caches and its pictures: it says nothing of the others.
+        first, first_s = self._first = self._first or (done, now)
         if not self._shown or now - self._said_s < (_LIVE_EVERY_S if self._live else _LINE_EVERY_S):
             return
         self._said_s = now
-        left_s = (now - self._began_s) / max(done, 1) * max(self._total - done, 0)
-        eta = f", ETA {left_s:.0f} s" if self._total else ""
+        known = self._total and done > first
+        left_s = (now - first_s) / (done - first) * max(self._total - done, 0) if known else 0.0
+        eta = f", ETA {left_s:.0f} s" if known else ""
         of = f"/{self._total}" if self._total else ""
         text = f"{self._label} {done}{of}{eta}"
         print(

@@ -65,19 +65,20 @@ def is_image_path(path: Path | str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
+def read_image(path: Path | str, *, as_stored: bool = False) -> npt.NDArray[np.uint8]:
     """Read one picture file.
 
     Args:
         path: JPEG, PNG, BMP, WebP or TIFF; any characters in its name.
+        as_stored: Do not turn it as its EXIF tag says: labels may have been drawn on the stored pixels.
 
     Returns:
-        Shape ``(H, W, 3)``, uint8, BGR, C-contiguous, upright.
+        Shape ``(H, W, 3)``, uint8, BGR, C-contiguous, upright unless `as_stored`.
 
     Raises:
         SourceError: The file is absent, empty, cut, damaged, too large or no picture; the text says which.
     """
-    return decode_image(read_image_bytes(path), name=str(path))
+    return decode_image(read_image_bytes(path), name=str(path), as_stored=as_stored)
 
 
 def read_image_bytes(path: Path | str) -> bytes:
@@ -102,12 +103,13 @@ def read_image_bytes(path: Path | str) -> bytes:
         raise SourceError(f"{path}: cannot be read: {reason}") from exc
 
 
-def decode_image(data: bytes, *, name: str) -> npt.NDArray[np.uint8]:
+def decode_image(data: bytes, *, name: str, as_stored: bool = False) -> npt.NDArray[np.uint8]:
     """Decode a picture that is in memory.
 
     Args:
         data: The whole file.
         name: How errors call it.
+        as_stored: As for `read_image`.
 
     Returns:
         As `read_image`.
@@ -129,7 +131,7 @@ def decode_image(data: bytes, *, name: str) -> npt.NDArray[np.uint8]:
             hint="look at it with another program and save it again",
         )
     pixels = _bgr_from(decoded, name, premultiplied=header.premultiplied)
-    return np.ascontiguousarray(_upright(pixels, header.orientation))
+    return np.ascontiguousarray(pixels if as_stored else _upright(pixels, header.orientation))
 
 
 def _header(data: bytes, name: str) -> PictureHeader:
