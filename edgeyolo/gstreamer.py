@@ -8,15 +8,19 @@ PyGObject works whatever OpenCV was built with: pip's OpenCV has no GStreamer at
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 from edgeyolo.errors import MissingDependencyError
 from edgeyolo.optional import require
 
-__all__ = ["has_element", "load_gst", "opens"]
+__all__ = ["apt_line", "has_element", "load_gst", "missing_elements", "opens"]
 
 _WHY = "for GStreamer"
-_APT_LINE = "sudo apt-get install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good"
+_APT_LINE = (
+    "sudo apt-get install gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad "
+    "gstreamer1.0-libav"
+)
 
 
 @functools.cache
@@ -39,6 +43,23 @@ def load_gst() -> Any:
     require("gi.repository.GstApp", why=_WHY)  # gives appsrc and appsink their methods
     gst.init(None)
     return gst
+
+
+def apt_line(elements: Iterable[str] = ()) -> str:
+    """Give the command that brings GStreamer, or some elements of it.
+
+    Examples:
+        >>> apt_line(["nvarguscamerasrc"])
+        'sudo apt-get install nvidia-l4t-gstreamer   (on a Jetson)'
+    """
+    if any(name.startswith("nv") for name in elements):
+        return "sudo apt-get install nvidia-l4t-gstreamer   (on a Jetson)"
+    return _APT_LINE
+
+
+def missing_elements(names: Iterable[str]) -> tuple[str, ...]:
+    """Give those of some elements that are not in GStreamer's registry."""
+    return tuple(name for name in names if not has_element(name))
 
 
 def has_element(name: str) -> bool:

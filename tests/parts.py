@@ -73,8 +73,8 @@ def _tensorrt_bindings() -> str | None:
 
 
 def _gstreamer() -> str | None:
-    from edgeyolo.camera.gstreamer import load_gst, missing_elements
     from edgeyolo.errors import EdgeYoloError
+    from edgeyolo.gstreamer import load_gst, missing_elements
 
     try:
         load_gst()

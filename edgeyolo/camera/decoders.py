@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeyolo.camera.gstreamer import has_element, opens
 from edgeyolo.errors import MissingDependencyError, SourceOpenError
+from edgeyolo.gstreamer import has_element, opens
 
 __all__ = ["CODECS", "Decoder", "choose_decoder"]
 

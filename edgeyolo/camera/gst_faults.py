@@ -12,8 +12,8 @@ from typing import Any
 
 from edgeyolo.camera.credentials import scrub
 from edgeyolo.camera.faults import FAILED, Peer, refusal
-from edgeyolo.camera.gstreamer import load_gst
 from edgeyolo.errors import SourceError, SourceOpenError, SourceRefusedError
+from edgeyolo.gstreamer import load_gst
 from edgeyolo.optional import require
 
 __all__ = ["ARGUS_REMEDY", "Complaint", "error_from", "missing_plugin_error", "parsed"]

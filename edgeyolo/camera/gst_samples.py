@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeyolo.camera.gstreamer import load_gst
 from edgeyolo.errors import SourceError
+from edgeyolo.gstreamer import load_gst
 
 if TYPE_CHECKING:
     import numpy as np

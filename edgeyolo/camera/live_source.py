@@ -17,12 +17,12 @@ from edgeyolo.camera.address import NETWORK, STALL_TIMEOUT_S, Address
 from edgeyolo.camera.ask import status_of
 from edgeyolo.camera.faults import Peer
 from edgeyolo.camera.grabber import Grabber, Shot
-from edgeyolo.camera.gstreamer import apt_line, load_gst, missing_elements
 from edgeyolo.camera.opencv_grabber import OpenCvGrabber, OpenCvTarget
 from edgeyolo.camera.pipelines import Recipe
 from edgeyolo.camera.reach import why_unreachable
-from edgeyolo.errors import MissingDependencyError, SourceRefusedError
+from edgeyolo.errors import MissingDependencyError, SourceError, SourceRefusedError
 from edgeyolo.frames import Frame
+from edgeyolo.gstreamer import apt_line, load_gst, missing_elements
 
 __all__ = ["LiveSource"]
 
@@ -113,6 +113,9 @@ class LiveSource(abc.ABC):
                     time_s=max(shot.captured_at_s - start_s, 0.0),
                     captured_at_s=shot.captured_at_s,
                 )
+        except SourceError as exc:
+            # Whoever keeps the error would keep, by its traceback, the camera's handles open.
+            raise exc.with_traceback(None) from None
         finally:
             grabber.close()
 

@@ -16,6 +16,7 @@ __all__ = ["HttpSource", "RtspSource"]
 _TRANSPORTS = {"udp": 0x1, "tcp": 0x4}
 _NO_CHECKS, _ALL_CHECKS = 0, 0x7F
 _US = 1_000_000
+_PATIENCE = 2  # GStreamer's own time limits are behind ours, which has the better words
 
 
 class _NetworkSource(LiveSource):
@@ -61,7 +62,7 @@ class RtspSource(_NetworkSource):
             "protocols": _TRANSPORTS[options.transport],
             "latency": options.latency,
             "drop-on-latency": True,
-            "tcp-timeout": int(self._stall_timeout_s * _US),
+            "tcp-timeout": int(_PATIENCE * self._stall_timeout_s * _US),
             "timeout": 0,  # no change to TCP by itself: the user chose
             **self._login(),
         }
@@ -86,7 +87,7 @@ class HttpSource(_NetworkSource):
             "is-live": True,
             "do-timestamp": True,
             "retries": 0,  # the frame loop tries again, and says so
-            "timeout": max(1, round(self._stall_timeout_s)),
+            "timeout": 1 + int(_PATIENCE * self._stall_timeout_s),
             **self._login(),
         }
         if self.address.scheme == "https":
