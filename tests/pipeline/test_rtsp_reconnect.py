@@ -1,4 +1,4 @@
-"""A real RTSP camera that is killed and frozen while the frame loop reads it: it comes back, and nothing stays.
+"""A real RTSP camera, killed and frozen while the frame loop reads it, comes back, and nothing stays behind.
 
 A few rounds; ``tools/rtsp_reconnect.py`` does twenty, and more where asked.
 """
