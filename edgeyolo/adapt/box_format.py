@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeyolo.adapt.edit import GraphEdit
     from edgeyolo.adapt.view import GraphView
 
-__all__ = ["PIXEL_CENTERS", "PIXEL_CORNERS", "BoxFormat", "box_format", "pixel_corners"]
+__all__ = ["PIXEL_CENTERS", "PIXEL_CORNERS", "BoxFormat", "box_format", "format_of_values", "pixel_corners"]
 
 _SCALINGS = {"Div", "Mul"}
 _LEAST_BOXES = 8  # fewer tell too little
@@ -65,7 +65,7 @@ def box_format(view: GraphView, tensor: str, values: npt.NDArray[np.generic] | N
     Returns:
         The format, None where no rule fits.
     """
-    return _by_structure(view, tensor) or (None if values is None else _by_values(values))
+    return _by_structure(view, tensor) or (None if values is None else format_of_values(values))
 
 
 def pixel_corners(edit: GraphEdit, boxes: str, axis: int, found: BoxFormat, input_wh: tuple[int, int]) -> str:
@@ -108,7 +108,12 @@ def _by_structure(view: GraphView, tensor: str) -> BoxFormat | None:
     return None
 
 
-def _by_values(values: npt.NDArray[np.generic]) -> BoxFormat | None:
+def format_of_values(values: npt.NDArray[np.generic]) -> BoxFormat | None:
+    """Tell the format by rule 5 alone.
+
+    Args:
+        values: Boxes of a picture of noise, ``[B, N, 4]``.
+    """
     boxes = values.astype(np.float64).reshape(-1, 4)
     # Rows of zeros are padding.
     boxes = boxes[np.isfinite(boxes).all(axis=1) & boxes.any(axis=1)]

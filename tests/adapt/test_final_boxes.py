@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from edgeyolo.adapt.adapt import adapt_model
 from edgeyolo.adapt.options import AdaptOptions
-from tests.adapt.foreign import BOXES, Net, check, corners, is_kept, picture, run
+from tests.adapt.foreign import BOXES, SIZE, Net, check, corners, is_kept, picture, run
 from tests.adapt.test_predictions import anchor_free, class_scores
 
 K = 10
@@ -231,3 +231,74 @@ def test_efficient_nms_as_it_is() -> None:
     rows[:, 7:, 4] = 0  # what is behind the number of boxes is not there
     np.testing.assert_allclose(found[0], boxes, atol=1e-5)
     np.testing.assert_allclose(found[1], spread(rows, 3), atol=1e-6)
+
+
+def chosen(net: Net, classes: int = 5) -> tuple[str, str, str]:
+    """Boxes ``[1, K, 4]``, scores ``[1, K]`` and integer classes ``[1, K]`` of the best cells."""
+    boxes = net.transpose(anchor_free(net, corners_out=True), 0, 2, 1)
+    scores = net.transpose(class_scores(net, classes), 0, 2, 1)
+    best = net.op("ReduceMax", scores, axes=[2], keepdims=0)
+    net.nodes.append(helper.make_node("TopK", [best, net.const([K], np.int64)], ["top", "where"], axis=1))
+    class_id = net.op("GatherElements", net.op("ArgMax", scores, axis=2, keepdims=0), "where", axis=1)
+    wide = net.op("Expand", net.reshape("where", 0, K, 1), net.const([1, K, 4], np.int64))
+    return net.op("GatherElements", boxes, wide, axis=1), "top", class_id
+
+
+def test_boxes_with_their_scores_and_classes_apart() -> None:
+    """mmdeploy's ``dets`` and ``labels``."""
+    net = Net()
+    boxes, scores, class_id = chosen(net)
+    net.concat(boxes, net.reshape(scores, 0, K, 1), axis=2, to="dets")
+    net.op("Identity", class_id, to="labels")
+    original = net.model({"dets": [1, K, 5], "labels": [1, K]})
+    original.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    adapted = adapt(original)
+    raw = run(original, picture())
+    rows = np.concatenate([raw["dets"], raw["labels"][..., None]], axis=2)
+    check(adapted.model, raw["dets"][..., :4].astype(np.float64), spread(rows, 5), picture())
+    assert adapted.spec.final
+
+
+@pytest.mark.parametrize(("order", "score", "class_id"), [((0, 2, 1), 5, 4), ((2, 1, 0), 1, 0)])
+@pytest.mark.parametrize("relative", [False, True])
+def test_columns_in_another_order(order: Any, score: int, class_id: int, relative: bool) -> None:
+    net = Net()
+    boxes, scores, classes = chosen(net)
+    if relative:
+        boxes = net.op("Div", boxes, net.const(float(SIZE)))
+    label = net.reshape(net.cast(classes, TensorProto.FLOAT), 0, K, 1)
+    parts = [boxes, net.reshape(scores, 0, K, 1), label]
+    net.concat(*(parts[place] for place in order), axis=2, to="o")
+    original = net.model({"o": [1, K, 6]})
+    rows = run(original, picture())["o"]
+    usual = np.concatenate(
+        [
+            rows[..., 2:] if class_id == 0 else rows[..., :4],
+            rows[..., score : score + 1],
+            rows[..., class_id : class_id + 1],
+        ],
+        axis=2,
+    )
+    factor = SIZE if relative else 1
+    check(adapt(original).model, usual[..., :4].astype(np.float64) * factor, spread(usual, 5), picture())
+
+
+def test_classes_of_queries_are_counted_where_the_best_of_all_scores_are_chosen() -> None:
+    """RT-DETR as it is deployed, simplified: the division of the place by the classes is folded away."""
+    net, queries, classes = Net(), 20, 7
+    scores = net.op("Sigmoid", net.reshape(net.conv(queries * classes, 64), 0, queries, classes))
+    flat = net.reshape(scores, 0, queries * classes)
+    net.nodes.append(helper.make_node("TopK", [flat, net.const([K], np.int64)], ["s", "place"], axis=1))
+    count = net.const(classes, np.int64)
+    query = net.op("Div", "place", count)
+    net.op("Sub", "place", net.op("Mul", query, count), to="labels")
+    low = net.op("Sigmoid", net.reshape(net.conv(queries * 2, 64), 0, queries, 2))
+    corner = net.op("Mul", net.concat(low, net.op("Add", low, net.const(0.2)), axis=2), net.const(64.0))
+    wide = net.op("Expand", net.reshape(query, 0, K, 1), net.const([1, K, 4], np.int64))
+    net.op("GatherElements", corner, wide, axis=1, to="b")
+    original = net.model({"labels": [1, K], "b": [1, K, 4], "s": [1, K]})
+    original.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    adapted = adapt(original)
+    raw = run(original, picture())
+    rows = np.concatenate([raw["b"], raw["s"][..., None], raw["labels"][..., None]], axis=2)
+    check(adapted.model, raw["b"].astype(np.float64), spread(rows, classes), picture())
