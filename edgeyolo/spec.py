@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from edgeyolo.errors import ModelError
 
-__all__ = ["Head", "ModelSpec", "Precision", "Preprocess", "TensorSpec"]
+__all__ = ["Channels", "Head", "ModelSpec", "Precision", "Preprocess", "Resize", "TensorSpec"]
 
 Precision = Literal["fp32", "fp16", "int8"]
 Resize = Literal["letterbox", "letterbox_top_left", "stretch", "center_crop"]

@@ -13,7 +13,7 @@ from typing import Any
 from edgeyolo.errors import ConfigError
 from edgeyolo.spec import Preprocess
 
-__all__ = ["AdaptOptions", "options_from_text"]
+__all__ = ["AdaptOptions", "options_from_text", "preprocess_text"]
 
 _FIELDS = ("resize", "channels", "scale", "mean", "std", "pad")
 _OPTION_OF = {"pad_value": "pad"}
@@ -93,6 +93,25 @@ def options_from_text(
         preprocess=_preprocess(preprocess),
         input_wh=_size(size),
         strip_nms=strip_nms,
+    )
+
+
+def preprocess_text(preprocess: Preprocess) -> str:
+    """Give a preprocess as ``--preprocess`` takes it.
+
+    Examples:
+        >>> text = preprocess_text(Preprocess(channels="bgr", pad_value=114.0))
+        >>> text
+        'resize=letterbox,channels=bgr,scale=1/255,mean=0/0/0,std=1/1/1,pad=114'
+        >>> Preprocess(**options_from_text(preprocess=text).preprocess) == Preprocess(
+        ...     channels="bgr", pad_value=114.0)
+        True
+    """
+    scale = "1/255" if preprocess.scale == 1 / 255 else f"{preprocess.scale:g}"
+    mean, std = ("/".join(f"{value:g}" for value in values) for values in (preprocess.mean, preprocess.std))
+    return (
+        f"resize={preprocess.resize},channels={preprocess.channels},scale={scale},mean={mean},std={std},"
+        f"pad={preprocess.pad_value:g}"
     )
 
 

@@ -30,6 +30,7 @@ from edgeyolo.cli import (
     make,
     run,
     simplify,
+    tune_preprocess,
 )
 from edgeyolo.errors import EdgeYoloError
 from edgeyolo.pipeline.signals import signals_as_interrupt
@@ -46,8 +47,8 @@ app = typer.Typer(
 )
 # In the order of the road, which is that of `edgeyolo --help`.
 _ROAD = (
-    demo, doctor, fetch, convert, adapt, simplify, calibrate, check, build, run, evaluate, compare, bench,
-    inspect, make,
+    demo, doctor, fetch, convert, adapt, tune_preprocess, simplify, calibrate, check, build, run, evaluate,
+    compare, bench, inspect, make,
 )  # fmt: skip
 for _command in _ROAD:
     _command.register(app)

@@ -7,6 +7,7 @@ on processors without VNNI those saturate, which says nothing of a Jetson.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 from edgeyolo.errors import EngineError, GraphError
 from edgeyolo.optional import require
 from edgeyolo.sidecar import EngineInfo
-from edgeyolo.spec import ModelSpec, Precision
+from edgeyolo.spec import ModelSpec, Precision, Preprocess
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -73,6 +74,11 @@ class TrialEngine:
     def info(self) -> EngineInfo:
         """The model's spec; nothing of a file."""
         return self._info
+
+    def see(self, preprocess: Preprocess) -> None:
+        """Say how pictures become the input of the detectors that are made with this engine from now on."""
+        spec = dataclasses.replace(self._info.spec, preprocess=preprocess)
+        self._info = dataclasses.replace(self._info, spec=spec)
 
     def input(self, slot: int) -> npt.NDArray[np.float32]:
         """Give the input, shape ``(batch, C, H, W)``."""
