@@ -93,6 +93,7 @@ class Watch:
         self.rules = config.rules()
         self._config = config
         self._names = names
+        self._cameras = tuple(sources)
         if not config.follows:
             return
         if not isinstance(monitor.model, Detector):
@@ -115,7 +116,7 @@ class Watch:
         editable = self._config.editable
         return ZoneDesk(
             self.rules,
-            cameras=tuple(self.analysts),
+            cameras=self._cameras,
             names=self._names,
             file=self._config.events if editable else None,
             apply=self.replace_rules if editable else None,

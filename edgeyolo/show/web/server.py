@@ -20,7 +20,7 @@ from edgeyolo.show.web.messages import App
 __all__ = ["WebServer"]
 
 _START_S = 30.0
-_END_S = 1.0
+_END_S = 0.7
 
 
 class WebServer:

@@ -15,6 +15,7 @@ from pathlib import Path
 from edgeyolo.errors import ConfigError
 from edgeyolo.frames import Result
 from edgeyolo.live import Control
+from edgeyolo.optional import require
 from edgeyolo.show.web.access import Access, find_token
 from edgeyolo.show.web.address import Names, bind, is_loopback, parse_address, reachable_urls
 from edgeyolo.show.web.board import TICK_S, Board
@@ -82,14 +83,14 @@ class WebSink:
         *,
         zones: ZoneDesk | None = None,
     ) -> None:
+        require("uvicorn", why="for --web")
+        token = find_token(config.token_file)
+        listener = bind(parse_address(config.address))
         names = tuple(names)
-        feed = Feed()
+        feed = self._feed = Feed()
         self._board = Board(names, control.status, feed)
         self._metrics = Metrics(names, control.status, self._served)
         self._pictures = Pictures(fps=config.fps, publish_in=lambda function: self._server.call(function))
-        self._feed = feed
-        token = find_token(config.token_file)
-        listener = bind(parse_address(config.address))
         self.port: int = listener.getsockname()[1]
         access, self._printed_token = Access(token, port=self.port), ""
         if token is None and not is_loopback(listener):

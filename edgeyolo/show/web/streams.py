@@ -101,7 +101,12 @@ async def send_stream(
 
     watching = asyncio.ensure_future(watch())
     try:
-        headers = [(b"content-type", content_type.encode()), (b"connection", b"close")]
+        # The last is for nginx, which would collect an answer before it passes it on.
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"connection", b"close"),
+            (b"x-accel-buffering", b"no"),
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for data in parts:
             await send({"type": "http.response.body", "body": data, "more_body": True})

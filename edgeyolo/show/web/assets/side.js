@@ -51,11 +51,11 @@ export function addEvent(event, several) {
 
 const natural = new Intl.Collator("en", { numeric: true }).compare;
 
-function sentence({ kind, where, label, track_id: id, camera, direction, seconds }, several) {
+function sentence({ kind, where, label, track_id: id, camera, direction, seconds, lost }, several) {
   const after = seconds === undefined ? "" : ` after ${number(seconds, 1)} s`;
   const did = {
     enter: `enters ${where}`,
-    leave: `leaves ${where}${after}`,
+    leave: lost ? `is lost from sight in ${where}${after}` : `leaves ${where}${after}`,
     dwell: `stays in ${where}${seconds === undefined ? "" : `, ${number(seconds, 1)} s`}`,
     cross: `crosses ${where}, ${direction}`,
   }[kind];
