@@ -16,7 +16,7 @@
     │   ├── StaleScalesError                            scales made from another model, preprocess or manifest
     │   └── DeadTensorError                             a tensor that is 0 on every image
     ├── BuildError(RuntimeError)               exit 1   the builder failed
-    │   ├── ParseError                                  with every message of the parser
+    │   ├── ParseError                     exit 2   with every message of the parser
     │   └── PrecisionError                     exit 2   asked for a precision that cannot be delivered
     ├── EngineError(RuntimeError)              exit 2   an engine file or its sidecar cannot be used
     │   ├── InferenceError                 exit 1   the engine failed while it ran, and again when loaded anew
@@ -186,6 +186,8 @@ class BuildError(EdgeYoloError, RuntimeError):
 
 class ParseError(BuildError):
     """The builder's parser refused the graph; the message has all it said."""
+
+    exit_code = 2
 
 
 class PrecisionError(BuildError):

@@ -18,6 +18,7 @@ from edgeyolo.build.graph_contract import spec_from_graph
 from edgeyolo.build.onnx_content import metadata_of, read_model
 from edgeyolo.build.trt_calibrator import Calibration, calibration_from_cache, calibration_on_device
 from edgeyolo.build.trt_config import configure, place_on_dla, workspace_mib
+from edgeyolo.build.trt_content import check_content
 from edgeyolo.build.trt_layers import counted, precision_by_layer
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.build.trt_network import Network, parse_network
@@ -34,7 +35,6 @@ from edgeyolo.sidecar import Backend
 from edgeyolo.spec import Precision
 
 if TYPE_CHECKING:
-    import onnx
     import tensorrt
 
 __all__ = ["FIRST_VERSION", "TensorRTBuilder", "gpu_here", "tensorrt_version"]
@@ -107,14 +107,16 @@ class TensorRTBuilder:
         job = _Job(require("tensorrt", why=_WHY), version, gpu, self._options, precision, self._say)
         require_precision(gpu.sm, precision, where=gpu.name)
         model = read_model(onnx_path)
-        _check_content(model, onnx_path, job)
+        check_content(model, onnx_path, precision, version, implicit=self._options.implicit)
         nodes = [f"{node.name!r} ({node.op_type})" for node in model.graph.node]
         metadata = metadata_of(model)
         del model  # the parser makes its own copy: on a small board two do not fit beside each other
         network = parse_network(job.trt, onnx_path, job.log, strongly_typed=job.strong, nodes=nodes)
         spec = spec_from_graph(onnx_path, network.inputs, network.outputs, metadata)
         inputs, outputs = network.inputs, network.outputs
-        extra = job.run(network, engine)
+        plan, facts = job.plan(network, engine)
+        del network  # a small board has no room for builder and engine beside each other
+        extra = job.delivered(plan, facts)
         jetpack = jetpack_here()
         return Built(
             spec=spec,
@@ -141,8 +143,8 @@ class _Job:
         self.log = BuildLog(echo=self.say, echo_from="ERROR")
         self.strong = strongly_typed(self.version, implicit=self.options.implicit)
 
-    def run(self, network: Network, engine: Path) -> dict[str, Any]:
-        """Configure, build and write the plan; give what the sidecar keeps."""
+    def plan(self, network: Network, engine: Path) -> tuple[Any, dict[str, Any]]:
+        """Configure, build and write the plan; give it, and what the sidecar keeps."""
         config = self.log.made(network.builder.create_builder_config(), "builder configuration")
         limit_mib = self._workspace()
         configure(self.trt, network, config, self.options, self.precision, limit_mib)
@@ -150,30 +152,35 @@ class _Job:
         away = self._dla(network, config)
         calibration = self._calibration(network, config)
         cache = self._timing_cache(engine, config)
-        plan, seconds = self._plan(network, config, calibration)
+        try:
+            plan, seconds = self._built(network, config, calibration)
+        finally:
+            if cache is not None:  # of a build that failed, too: the next one goes on from there
+                cache.keep(config)
         if plan is None:
             raise self._failure(limit_mib)
-        if cache is not None:
-            cache.keep(config)
         engine.write_bytes(memoryview(plan))
-        layers = precision_by_layer(
-            self.trt, plan, self.log, version_compatible=self.options.version_compatible
-        )
-        self._check_delivered(layers)
-        self.say(f"built in {seconds:.1f} s; layers: {counted(layers) or 'not told'}")
-        self._say_warnings()
-        return {
+        return plan, {
             **self.options.json(),
             "strongly_typed": self.strong,
             "profile": None if batches is None else batches.json(),
             "workspace_mib": limit_mib,
-            "precision_by_layer": layers,
             "layers_off_dla": list(dict.fromkeys([*away, *self.log.left_dla])),
             "calibration": None if calibration is None else {"batches": calibration.seen},
             "build_s": round(seconds, 1),
         }
 
-    def _plan(
+    def delivered(self, plan: tensorrt.IHostMemory, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Load the plan once and say what it is; give what the sidecar keeps."""
+        layers = precision_by_layer(
+            self.trt, plan, self.log, version_compatible=self.options.version_compatible
+        )
+        self._check_delivered(layers)
+        self.say(f"built in {facts['build_s']} s; layers: {counted(layers) or 'not told'}")
+        self._say_warnings()
+        return {**facts, "precision_by_layer": layers}
+
+    def _built(
         self, network: Network, config: tensorrt.IBuilderConfig, calibration: Calibration | None
     ) -> tuple[Any, float]:
         """Build; give the plan, or None, and the seconds it took. Errors of callbacks are raised here."""
@@ -268,34 +275,3 @@ class _Job:
             self.say(f"{self.log.skipped_tactics} tactics left out for want of memory: more may be faster")
         for warning in self.log.warnings[:3]:
             self.say(f"TensorRT warns: {warning}")
-
-
-def _check_content(model: onnx.ModelProto, path: Path, job: _Job) -> None:
-    """Check that the graph is of the kind that the precision needs."""
-    types = require("onnx", why=_WHY).TensorProto
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    half = any(tensor.data_type == types.FLOAT16 for tensor in model.graph.initializer)
-    implicit, asked, name = job.options.implicit, job.precision, f"TensorRT {job.trt.__version__}"
-    if implicit and job.version >= (11,):
-        raise PrecisionError(
-            f"{name} has no implicit INT8: it is Q/DQ nodes from version 11 on",
-            hint="leave --implicit and --calibrate-on-device out; --calibration DIR gives the Q/DQ graph",
-        )
-    if implicit and (asked != "int8" or quantized):
-        found = "Q/DQ nodes in the graph" if quantized else f"--precision {asked}"
-        raise PrecisionError(f"implicit INT8 goes with --precision int8 and a float graph; {found} found")
-    if asked == "int8" and not quantized and not implicit:
-        raise PrecisionError(
-            f"{path}: int8 was asked for, and the graph has no QuantizeLinear node: its scales are not known",
-            hint=f"edgeyolo calibrate {path} IMAGES -o DIR, then add --calibration DIR",
-        )
-    if asked != "int8" and quantized:
-        raise PrecisionError(
-            f"{path}: {asked} was asked for, and the graph is quantized", hint="--precision int8"
-        )
-    if asked == "fp32" and half:
-        raise PrecisionError(f"{path}: fp32 was asked for, and the graph has FP16 weights")
-    if asked == "fp16" and job.strong and not half:
-        raise PrecisionError(
-            f"{path}: fp16 was asked for; {name} takes types from the graph, which has no FP16 weights"
-        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeyolo.build.trt_options import DeviceFeed
-from edgeyolo.errors import BuildError, PrecisionError
+from edgeyolo.errors import BuildError
 
 __all__ = ["Calibration", "calibration_from_cache", "calibration_on_device"]
 
@@ -61,9 +61,9 @@ def calibration_from_cache(trt: Any, cache: bytes) -> Calibration:
     """
     state = Calibration(expected=0)
 
-    class CacheCalibrator(_base(trt)):  # type: ignore[misc]  # the base exists where TensorRT does
+    class CacheCalibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]  # up to TensorRT 10
         def __init__(self) -> None:
-            _base(trt).__init__(self)
+            trt.IInt8EntropyCalibrator2.__init__(self)
 
         def get_batch_size(self) -> int:
             return 1
@@ -91,9 +91,9 @@ def calibration_on_device(trt: Any, feed: DeviceFeed) -> Calibration:
     """
     state = Calibration(expected=feed.batches)
 
-    class PictureCalibrator(_base(trt)):  # type: ignore[misc]  # the base exists where TensorRT does
+    class PictureCalibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]  # up to TensorRT 10
         def __init__(self) -> None:
-            _base(trt).__init__(self)
+            trt.IInt8EntropyCalibrator2.__init__(self)
 
         def get_batch_size(self) -> int:
             return 1  # with an explicit batch the size is the profile's (NVIDIA/TensorRT issue 289)
@@ -118,18 +118,3 @@ def calibration_on_device(trt: Any, feed: DeviceFeed) -> Calibration:
 
     state.calibrator = PictureCalibrator()
     return state
-
-
-def _base(trt: Any) -> Any:
-    """Give the calibrator that DLA wants and NVIDIA chooses for convolutions.
-
-    Raises:
-        PrecisionError: This TensorRT has none.
-    """
-    base = getattr(trt, "IInt8EntropyCalibrator2", None)
-    if base is None:
-        raise PrecisionError(
-            f"TensorRT {trt.__version__} has no implicit INT8: it is Q/DQ nodes from version 11 on",
-            hint="leave --implicit and --calibrate-on-device out; --calibration DIR gives the Q/DQ graph",
-        )
-    return base

@@ -22,7 +22,8 @@ _KEPT_LINES = 2000
 # What TensorRT and CUDA write when memory runs out. "Skipping tactic ... due to insufficient memory" is a
 # warning that a build survives, and is counted apart.
 _OUT_OF_MEMORY = re.compile(
-    r"out ?of ?memory|std::bad_alloc|cudaErrorMemoryAllocation|failed to allocate|NvMapMemAlloc",
+    r"out ?of ?memory|std::bad_alloc|cudaErrorMemoryAllocation|failed to allocate|could not be allocated"
+    r"|NvMapMemAlloc",
     re.IGNORECASE,
 )
 _SKIPPED = re.compile(r"skipping tactic.*(?:insufficient|memory)", re.IGNORECASE)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import json
+import re
 import threading
 import types
 from collections.abc import Callable
@@ -31,6 +33,7 @@ from edgeyolo.files import sha256_of
 from edgeyolo.gpu import Gpu
 from edgeyolo.machine import version_tuple
 from edgeyolo.sidecar import read_sidecar
+from tests.build.test_check import quantised
 from tests.sim.tensorrt import BOARDS
 from tests.sim.tensorrt.fixtures import tensorrt
 from tests.small_nets import converted
@@ -564,6 +567,47 @@ def test_options_that_contradict_each_other() -> None:
     ):
         with pytest.raises(ConfigError):
             TensorRTOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bias": True}, {"zero": np.array(3, np.int8)}], ids=["int32 bias", "zero point"]
+)
+def test_qdq_that_no_tensorrt_takes(tensorrt: ModuleType, make: Build, tmp_path: Path, wrong: Any) -> None:
+    path = quantised(tmp_path / "q.onnx", **wrong)
+    if strongly_typed(version_tuple(tensorrt.__version__)):
+        path = half_of(path) if "bias" not in wrong else path
+    with pytest.raises(ParseError, match=r"(?s)q|half") as raised:
+        make(path, "int8")
+    assert raised.value.exit_code == 2
+    assert re.search(r"node \d+ ", raised.value.message)
+    assert sorted(file.name for file in tmp_path.glob("m.engine*")) == []
+
+
+def test_nothing_of_the_builder_is_left_when_the_plan_is_loaded(
+    tensorrt: ModuleType, make: Build, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, left = tensorrt.Runtime.deserialize_cuda_engine, list[str]()
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        simulation = tensorrt.__simulation__
+        gc.collect()  # the simulated network and its layers hold each other
+        left.extend(type(owner()).__name__ for owner, _ in simulation._loggers if owner() is not None)
+        return load(self, *args, **kwargs)
+
+    monkeypatch.setattr(tensorrt.Runtime, "deserialize_cuda_engine", noted)
+    make(model)
+    assert left == ["Runtime"]
+
+
+@only("10.3")
+def test_what_a_failed_build_measured_is_kept(
+    tensorrt: ModuleType, make: Build, model: Path, tmp_path: Path
+) -> None:
+    tensorrt.__simulation__.fail("Builder.build_serialized_network", ("ERROR", "the reason"))
+    with pytest.raises(BuildError, match="the reason"):
+        make(model)
+    assert len(list(tmp_path.glob("*.timing"))) == 1
+    assert not list(tmp_path.glob("m.engine*"))
 
 
 @only("10.3")
