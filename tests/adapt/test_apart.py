@@ -24,12 +24,8 @@ def adapt(model: onnx.ModelProto, **options: Any) -> Any:
     return adapt_model(copy.deepcopy(model), AdaptOptions(**options), {})
 
 
-@pytest.mark.parametrize("columns", [True, False])
-@pytest.mark.parametrize("names", [("pred_boxes", "pred_scores"), ("boxes", "scores"), ("scores", "boxes")])
-def test_corners_in_pixels(columns: bool, names: tuple[str, str]) -> None:
-    """YOLO-NAS has rows, PP-YOLOE has its scores class by class; the names say nothing."""
+def apart(*, columns: bool = False, box_name: str = "boxes", score_name: str = "scores") -> onnx.ModelProto:
     net = Net()
-    box_name, score_name = names
     net.transpose(anchor_free(net, corners_out=True), 0, 2, 1, to=box_name)
     scores = class_scores(net, 3)
     shape = [1, 3, BOXES]
@@ -38,7 +34,28 @@ def test_corners_in_pixels(columns: bool, names: tuple[str, str]) -> None:
     else:
         shape = [1, BOXES, 3]
         net.transpose(scores, 0, 2, 1, to=score_name)
-    original = net.model({score_name: shape, box_name: [1, BOXES, 4]})
+    return net.model({score_name: shape, box_name: [1, BOXES, 4]})
+
+
+def queries(classes: int) -> onnx.ModelProto:
+    net, count = Net(), 20
+    features = net.transpose(net.reshape(net.conv(16 * count, 64), 0, 16, count), 0, 2, 1)
+
+    def linear(width: int, to: str | None = None) -> str:
+        weights, bias = net.const(net.rng.normal(0, 0.5, (16, width))), net.const(net.rng.normal(0, 1, width))
+        return net.op("Add", net.op("MatMul", features, weights), bias, to=to)
+
+    linear(classes, to="logits")
+    net.op("Sigmoid", linear(4), to="pred_boxes")
+    return net.model({"logits": [1, count, classes], "pred_boxes": [1, count, 4]})
+
+
+@pytest.mark.parametrize("columns", [True, False])
+@pytest.mark.parametrize("names", [("pred_boxes", "pred_scores"), ("boxes", "scores"), ("scores", "boxes")])
+def test_corners_in_pixels(columns: bool, names: tuple[str, str]) -> None:
+    """YOLO-NAS has rows, PP-YOLOE has its scores class by class; the names say nothing."""
+    box_name, score_name = names
+    original = apart(columns=columns, box_name=box_name, score_name=score_name)
     adapted = adapt(original)
     raw = run(original, picture())
     scores_raw = raw[score_name].transpose(0, 2, 1) if columns else raw[score_name]
@@ -68,16 +85,7 @@ def test_offsets_of_unknown_anchors_are_no_boxes() -> None:
 @pytest.mark.parametrize("classes", [3, 4])
 def test_queries_of_a_transformer(classes: int) -> None:
     """RT-DETR: logits straight from a Linear layer, boxes as parts of the input's sides."""
-    net, queries = Net(), 20
-    features = net.transpose(net.reshape(net.conv(16 * queries, 64), 0, 16, queries), 0, 2, 1)
-
-    def linear(width: int, to: str | None = None) -> str:
-        weights, bias = net.const(net.rng.normal(0, 0.5, (16, width))), net.const(net.rng.normal(0, 1, width))
-        return net.op("Add", net.op("MatMul", features, weights), bias, to=to)
-
-    linear(classes, to="logits")
-    net.op("Sigmoid", linear(4), to="pred_boxes")
-    original = net.model({"logits": [1, queries, classes], "pred_boxes": [1, queries, 4]})
+    original = queries(classes)
     adapted = adapt(original)
     raw = run(original, picture())
     check(adapted.model, corners(raw["pred_boxes"]) * SIZE, sigmoid(raw["logits"]), picture())

@@ -46,12 +46,12 @@ def middles() -> tuple[np.ndarray, np.ndarray]:
 
 def nanodet(strides: tuple[int, ...], *, activation: bool = True) -> onnx.ModelProto:
     """Scores and distributions of a stride are joined, then all strides."""
-    net, heads = Net(), []
+    net, parts = Net(), []
     for stride in strides:
         scores = net.conv(C, stride)
         joined = net.concat(net.op("Sigmoid", scores) if activation else scores, net.conv(32, stride), axis=1)
-        heads.append(net.reshape(joined, 0, C + 32, -1))
-    net.transpose(net.concat(*heads, axis=2), 0, 2, 1, to="output")
+        parts.append(net.reshape(joined, 0, C + 32, -1))
+    net.transpose(net.concat(*parts, axis=2), 0, 2, 1, to="output")
     return net.model({"output": [1, sum((SIZE // stride) ** 2 for stride in strides), C + 32]})
 
 
@@ -70,11 +70,7 @@ def test_nanodet(strides: tuple[int, ...], offset: float, activation: bool) -> N
     assert (adapted.evidence.family, adapted.spec.preprocess.channels) == ("nanodet", "bgr")
 
 
-@pytest.mark.parametrize("rows", [True, False])
-@pytest.mark.parametrize("bins", [8, 16])
-@pytest.mark.parametrize("activation", [True, False])
-def test_scores_and_distributions_apart(rows: bool, bins: int, activation: bool) -> None:
-    """Rows as PP-PicoDet and NanoDet 0.x give them, maps as exports for other chips do; in any order."""
+def pairs(*, rows: bool, bins: int, activation: bool) -> onnx.ModelProto:
     net, outputs, width = Net(), {}, 4 * bins
     for stride in reversed(STRIDES):
         side = SIZE // stride
@@ -88,7 +84,15 @@ def test_scores_and_distributions_apart(rows: bool, bins: int, activation: bool)
             else:
                 net.op("Identity", tensor, to=name)
                 outputs[name] = [1, channels, side, side]
-    original = net.model(outputs)
+    return net.model(outputs)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("bins", [8, 16])
+@pytest.mark.parametrize("activation", [True, False])
+def test_scores_and_distributions_apart(rows: bool, bins: int, activation: bool) -> None:
+    """Rows as PP-PicoDet and NanoDet 0.x give them, maps as exports for other chips do; in any order."""
+    original, width = pairs(rows=rows, bins=bins, activation=activation), 4 * bins
     adapted = adapt(original)
     raw = run(original, picture())
 
@@ -122,10 +126,7 @@ def test_as_many_classes_as_bins() -> None:
     check(adapt(original).model, decoded(bins, *middles()), scores.astype(np.float64), picture())
 
 
-@pytest.mark.parametrize("batch", [1, "b"])
-@pytest.mark.parametrize("last", [False, True])
-def test_maps_of_distributions_and_classes(batch: Any, last: bool) -> None:
-    """YOLOv8 as it leaves its convolutions; channels last as some converters write it."""
+def heads(*, batch: Any = 1, last: bool = False) -> onnx.ModelProto:
     net, outputs = Net(batch=batch), {}
     for stride in STRIDES:
         side = SIZE // stride
@@ -135,7 +136,14 @@ def test_maps_of_distributions_and_classes(batch: Any, last: bool) -> None:
         else:
             net.op("Identity", joined, to=f"o{stride}")
         outputs[f"o{stride}"] = [batch, side, side, 64 + C] if last else [batch, 64 + C, side, side]
-    original = net.model(outputs)
+    return net.model(outputs)
+
+
+@pytest.mark.parametrize("batch", [1, "b"])
+@pytest.mark.parametrize("last", [False, True])
+def test_maps_of_distributions_and_classes(batch: Any, last: bool) -> None:
+    """YOLOv8 as it leaves its convolutions; channels last as some converters write it."""
+    original = heads(batch=batch, last=last)
     adapted = adapt(original)
     value = picture(1 if batch == 1 else 2)
     raw = run(original, value)
@@ -152,11 +160,11 @@ def test_maps_of_distributions_and_classes(batch: Any, last: bool) -> None:
 
 def test_all_strides_in_columns_before_the_decode() -> None:
     net = Net()
-    heads = [
+    parts = [
         net.reshape(net.concat(net.conv(64, stride), net.conv(C, stride), axis=1), 0, 64 + C, -1)
         for stride in STRIDES
     ]
-    net.concat(*heads, axis=2, to="output0")
+    net.concat(*parts, axis=2, to="output0")
     original = net.model({"output0": [1, 64 + C, BOXES]})
     rows = run(original, picture())["output0"].transpose(0, 2, 1)
     check(adapt(original).model, decoded(rows[..., :64], *middles()), sigmoid(rows[..., 64:]), picture())

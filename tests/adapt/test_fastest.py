@@ -26,7 +26,7 @@ def adapt(model: onnx.ModelProto, **options: Any) -> Any:
     return adapt_model(copy.deepcopy(model), AdaptOptions(**options), {})
 
 
-def test_fastestdet() -> None:
+def fastestdet() -> onnx.ModelProto:
     net, side = Net(), SIZE // 16
     parts = (
         net.op("Sigmoid", net.conv(1, 16)),
@@ -34,7 +34,11 @@ def test_fastestdet() -> None:
         net.op("Softmax", net.conv(C, 16), axis=1),
     )
     net.concat(*parts, axis=1, to="output")
-    original = net.model({"output": [1, 5 + C, side, side]})
+    return net.model({"output": [1, 5 + C, side, side]})
+
+
+def test_fastestdet() -> None:
+    original, side = fastestdet(), SIZE // 16
     adapted = adapt(original)
     raw = run(original, picture())["output"][0].astype(np.float64)
     boxes, scores = [], []

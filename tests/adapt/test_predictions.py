@@ -102,12 +102,16 @@ def test_v5_with_grid(joined: bool) -> None:
     assert any("for a picture of noise" in reason for reason in adapted.evidence.reasons) != joined
 
 
-def test_v6_has_an_objectness_of_one() -> None:
+def yolov6() -> onnx.ModelProto:
     net = Net()
     ones = net.const(np.ones((1, 1, BOXES)))
     joined = net.concat(anchor_free(net), ones, class_scores(net, 4), axis=1)
     net.transpose(joined, 0, 2, 1, to="outputs")
-    original = net.model({"outputs": [1, BOXES, 9]})
+    return net.model({"outputs": [1, BOXES, 9]})
+
+
+def test_v6_has_an_objectness_of_one() -> None:
+    original = yolov6()
     adapted = adapt(original)
     raw = run(original, picture())["outputs"]
     check(adapted.model, corners(raw[..., :4]), raw[..., 5:].astype(np.float64), picture())
