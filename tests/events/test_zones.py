@@ -145,3 +145,20 @@ def test_each_camera_counts_for_itself() -> None:
     other.play(_through, seconds=4)
     assert one.analyst.counts["till"]["left"] == 0
     assert [(event.camera, event.track_id) for event in other.events] == [("yard", 1), ("yard", 1)]
+
+
+def test_rules_are_replaced_while_it_runs() -> None:
+    moved = ((0.3125, 0.5), (0.6875, 0.5), (0.6875, 0.9), (0.3125, 0.9))
+    still, other = Zone(**TILL), Zone(name="hall", points=((0, 0), (1, 0), (1, 1), (0, 1)))  # type: ignore[arg-type]
+    stage = Stage(Rules(zones=(still,))).play(lambda t: [Seen(320, 400)], seconds=1)
+    stage.analyst.replace_rules(Rules(zones=(still, other)))
+    stage.play(lambda t: [Seen(320, 400)], seconds=1, start=1)
+    assert [(event.kind, event.where) for event in stage.events] == [("enter", "till"), ("enter", "hall")]
+    stage.analyst.replace_rules(Rules(zones=(Zone(**{**TILL, "points": moved}),)))  # type: ignore[arg-type]
+    stage.play(lambda t: [Seen(320, 400)], seconds=1, start=2)
+    assert stage.analyst.counts == {"till": {"inside": 1, "entered": 2, "left": 0}}  # counters stay
+    with pytest.raises(ConfigError, match="unicorn"):
+        stage.analyst.replace_rules(Rules(zones=(Zone(**{**TILL, "classes": ("unicorn",)}),)))  # type: ignore[arg-type]
+    stage.play(lambda t: [Seen(320, 400)], seconds=1, start=3)
+    assert stage.analyst.counts["till"]["entered"] == 2  # what was wrong is not in force
+    assert {event.track_id for event in stage.events} == {1}

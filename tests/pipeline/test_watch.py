@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import signal
+import subprocess
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -14,9 +20,9 @@ from edgeyolo.errors import ConfigError, OutputError
 from edgeyolo.pipeline.run import RunConfig, RunReport, run
 from edgeyolo.pipeline.sinks import SinkConfig, WebConfig
 from edgeyolo.pipeline.watch import WatchConfig
-from edgeyolo.rules import Line, Rules, Zone, toml_from_rules
+from edgeyolo.rules import Line, Rules, Zone, read_rules, toml_from_rules
 from tests import tiny_models
-from tests.command import edgeyolo
+from tests.command import COMMAND, edgeyolo
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -191,3 +197,37 @@ def test_the_command(engine: Path, video: Path, rules: Path, tmp_path: Path) -> 
     assert done.returncode == 2
     assert "key 'nmae' is not known; 'name' is" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.needs("web")
+def test_a_zone_drawn_on_the_page_holds_in_the_running_run(engine: Path, tmp_path: Path) -> None:
+    rules, jsonl = tmp_path / "events.toml", tmp_path / "out.jsonl"
+    words = ["run", engine, "test://?fps=20&frames=0&live=1", "--web", "127.0.0.1:0", "--conf", "0.01"]
+    words += ["--events", rules, "--events-editable", "--jsonl", jsonl]
+    process = subprocess.Popen([*COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        page = next(line for line in process.stderr if line.startswith("web page: ")).split()[-1]
+        zone = {"name": "all", "points": [[0, 0], [1, 0], [1, 1], [0, 1]]}
+        assert _posted(page, {"zone": [zone | {"classes": ["unicorn"]}]})[0] == 400
+        assert not rules.exists()
+        status, answer = _posted(page, {"zone": [zone]})
+        assert status == 200, answer
+        assert rules.read_text() == toml_from_rules(read_rules(rules)) == answer["toml"]
+        until = time.monotonic() + 60
+        while '"where": "all"' not in jsonl.read_text():
+            assert time.monotonic() < until, "no event of the zone"
+            assert process.poll() is None
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def _posted(page: str, tables: dict[str, Any]) -> tuple[int, Any]:
+    with closing(http.client.HTTPConnection(urlsplit(page).netloc, timeout=30)) as connection:
+        headers = {"content-type": "application/json"}
+        connection.request("POST", "/api/zones", body=json.dumps(tables), headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
