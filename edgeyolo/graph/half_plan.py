@@ -17,12 +17,14 @@ import numpy as np
 
 from edgeyolo.graph.tensor_types import tensor_types
 from edgeyolo.optional import require
+from edgeyolo.qdq.bins import is_bin_mean
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = ["FP32_INPUTS", "LARGEST_HALF", "HalfPlan", "decode_nodes", "half_plan", "reasons"]
 
+_MOST_BINS = 256
 LARGEST_HALF = 65504.0  # IEEE 754 binary16
 # The layers with weights: what lies behind the last of them is decode.
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -68,14 +70,23 @@ def decode_nodes(model: onnx.ModelProto) -> frozenset[int]:
         Indexes of nodes; empty where the model has no weighted layer at all.
     """
     nodes = list(model.graph.node)
+    means = _bin_means(model)
     feeds: set[str] = set()  # tensors that a weighted layer is made from
     behind = set(range(len(nodes)))
     for index in reversed(range(len(nodes))):
         node = nodes[index]
-        if node.op_type in _WEIGHTED or feeds.intersection(node.output):
+        weighted = node.op_type in _WEIGHTED and means.isdisjoint(node.input)
+        if weighted or feeds.intersection(node.output):
             behind.discard(index)
             feeds.update(node.input)
     return frozenset(behind) if len(behind) < len(nodes) else frozenset()
+
+
+def _bin_means(model: onnx.ModelProto) -> set[str]:
+    """Give the constants that make a layer the mean of a distribution, which is decode."""
+    array = require("onnx.numpy_helper", why="to read a model's weights").to_array
+    small = (item for item in model.graph.initializer if np.prod(item.dims, dtype=np.int64) <= _MOST_BINS)
+    return {item.name for item in small if is_bin_mean(array(item))}
 
 
 def half_plan(model: onnx.ModelProto, *, keep: Collection[str] = ()) -> HalfPlan:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeyolo.qdq.bins import is_bin_mean
 from edgeyolo.qdq.graph import GraphView, attributes_of
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _layer(view: GraphView, index: int, node: onnx.NodeProto) -> Layer | None:
     weights = view.constant(node.input[1])
     if weights is None or weights.dtype != np.float32 or view.is_constant(node.input[0]):
         return None
-    if node.op_type in ("Gemm", "MatMul") and weights.ndim != 2:
+    if is_bin_mean(weights) or (node.op_type in ("Gemm", "MatMul") and weights.ndim != 2):
         return None
     attributes = attributes_of(node)
     if node.op_type == "Gemm" and (attributes.get("transA") or attributes.get("alpha", 1.0) != 1.0):
