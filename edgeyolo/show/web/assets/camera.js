@@ -72,7 +72,7 @@ export class CameraCard {
 
   sample(unixSeconds, { fps, age_ms: age }) {
     this.#fpsChart.add(unixSeconds, fps);
-    this.#ageChart.add(unixSeconds, age.p50, age.p99);
+    this.#ageChart.add(unixSeconds, age.p50, age.p90);
   }
 
   drawCharts() {
