@@ -30,7 +30,7 @@ from tests.browser import Page, open_browser  # noqa: E402
 
 ASSETS = PROJECT / "edgeyolo" / "assets"
 EDGEYOLO = [sys.executable, "-c", "from edgeyolo.cli.start import start; start()"]
-SCENE = "test://?width=960&height=540&fps=12&frames=0&live=1&cut=240&objects=9"
+SCENE = "test://?width=960&height=540&fps=8&frames=0&live=1&cut=240&objects=9"
 CAMERAS = [
     f"yard={SCENE}&seed=31",
     f"door={SCENE}&seed=52",
@@ -39,7 +39,7 @@ CAMERAS = [
 ]
 RULES = Rules(
     zones=(
-        Zone(name="no parking", camera="yard", points=((0.08, 0.55), (0.45, 0.5), (0.55, 0.95), (0.06, 0.95))),
+        Zone(name="parking", camera="yard", points=((0.08, 0.55), (0.45, 0.5), (0.55, 0.95), (0.1, 0.9))),
     ),
     lines=(
         Line(name="entrance", camera="yard", a=(0.72, 0.95), b=(0.62, 0.1)),
