@@ -80,7 +80,10 @@ def _gstreamer() -> str | None:
         load_gst()
     except EdgeYoloError as exc:
         return exc.message
-    wanted = "rtspsrc souphttpsrc multipartdemux jpegdec avdec_h264 avdec_h265 hlsdemux videoflip mpegtsmux"
+    wanted = (
+        "rtspsrc souphttpsrc multipartdemux jpegdec avdec_h264 avdec_h265 hlsdemux videoflip mpegtsmux "
+        "h264parse x264enc"
+    )
     missing = missing_elements(wanted.split())
     return f"GStreamer is here without {', '.join(missing)}" if missing else None
 

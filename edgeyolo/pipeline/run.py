@@ -72,6 +72,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.watch.editable and self.sinks.web is None:
             raise ConfigError("--events-editable is for --web HOST:PORT, whose page changes the file")
+        if self.sinks.webhook is not None and self.watch.events is None:
+            raise ConfigError("--webhook posts events; --events FILE expected")
         if self.frames is not None and self.frames < 1:
             raise ConfigError(f"--frames: 1 or more expected, {self.frames} found")
         if self.retries is not None and self.retries < 0:

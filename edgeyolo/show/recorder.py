@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edgeyolo.errors import OutputError
 from edgeyolo.frames import Result
-from edgeyolo.show.mp4 import Mp4Writer, fitted
+from edgeyolo.show.mp4 import Mp4Writer, count_frames, fitted
 from edgeyolo.show.outbox import Outbox
 from edgeyolo.show.segments import Segments, place_stamp, wall_stamp
 from edgeyolo.show.video_encoder import best_encoder
@@ -91,7 +91,7 @@ class RecorderSink:
         self._began_s = self._checked_s = 0.0
         self._try_again_s = 0.0
         self._stopped = self._again = False
-        self._missed = 0
+        self._given = self._missed = 0  # to the file; to none
         self._outbox = Outbox(
             self._record, name="record", size=_WAITING, when_full="drop_new" if live else "wait"
         )
@@ -145,9 +145,9 @@ class RecorderSink:
                 self._end_file()
                 self._begin_file(picture)
             assert self._file is not None
+            self._given += 1
             self._file.write(fitted(picture.bgr, self._size_wh), picture.at_s - self._began_s)
         except OSError as exc:
-            self._missed += 1
             self._failed(exc)
 
     def _is_over(self, picture: _Picture) -> bool:
@@ -166,7 +166,7 @@ class RecorderSink:
         self._file_path = self._path_for(picture.stamp)
         self._file_path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._encoder.open(self._file_path, size_wh, fps=self._fps, recording=True)
-        self._size_wh = size_wh
+        self._size_wh, self._given = size_wh, 0
         self._began_s = self._checked_s = picture.at_s
         if self._stopped:
             self._stopped = False
@@ -191,6 +191,10 @@ class RecorderSink:
         if file is not None:
             with suppress(OSError):
                 file.close()
+            # What the encoder and the last fragment held is lost, too.
+            self._missed += self._given - count_frames(self._file_path)
+        else:
+            self._missed += 1
         with suppress(OSError):
             if self._file_path.stat().st_size == 0:
                 self._file_path.unlink()

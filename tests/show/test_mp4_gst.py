@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeyolo.gstreamer import has_element
 from edgeyolo.show import VideoSink, video_encoder
 from edgeyolo.show.mp4 import Mp4Writer, SoftwareMp4
 from edgeyolo.show.mp4_gst import GstEncoder, GstMp4
@@ -18,10 +17,7 @@ from tests.full_disk import full_disk_after
 from tests.show.results import result
 from tests.show.test_recorder import duration_s, greys_and_seconds
 
-pytest.importorskip("av")
-pytest.importorskip("gi")
-if not has_element("x264enc") or not has_element("h264parse"):
-    pytest.skip("GStreamer is here without x264enc and h264parse", allow_module_level=True)
+pytestmark = pytest.mark.needs("av", "gstreamer")
 
 X264 = GstEncoder(
     "x264enc", "videoconvert ! x264enc tune=zerolatency key-int-max={gop} bitrate=2000 speed-preset=veryfast"
