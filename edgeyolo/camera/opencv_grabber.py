@@ -6,10 +6,11 @@ of a failure only that there is one; what can be found out otherwise is.
 
 from __future__ import annotations
 
-import logging
+import atexit
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,23 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenCvGrabber", "OpenCvTarget"]
 
-_log = logging.getLogger(__name__)
 # FFmpeg's options are an environment variable of the whole process, read when a stream is opened.
 _OPENING = threading.Lock()
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# How long `close` waits: a picture's time, but not for a camera that hangs.
+_STOP_S = 0.5
+_OPEN: weakref.WeakSet[OpenCvGrabber] = weakref.WeakSet()
+
+
+@atexit.register
+def _leave_opencv() -> None:
+    """Let all threads out of OpenCV's C++ code before Python ends: one still in it aborts the process."""
+    grabbers = [*_OPEN]
+    for grabber in grabbers:
+        grabber.close()
+    for grabber in grabbers:
+        grabber.join()
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,9 @@ class OpenCvGrabber:
         self._ended = False
         self._fault: BaseException | None = None
         self._closed = threading.Event()
-        threading.Thread(target=self._run, name="edgeyolo-opencv", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="edgeyolo-opencv", daemon=True)
+        self._thread.start()
+        _OPEN.add(self)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,6 +123,12 @@ class OpenCvGrabber:
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_STOP_S)
+
+    def join(self) -> None:
+        """Wait until the thread has left OpenCV."""
+        self._thread.join()
 
     def _has_news(self) -> bool:
         fresh = self._newest is not None and self._newest.number > self._taken

@@ -43,8 +43,9 @@ def examine(root: Path = Path("/")) -> tuple[Answer, ...]:
     Returns:
         Answers in the order in which a user reads them: machine, GPU, packages, cameras, speed.
     """
+    from edgeyolo.pipeline.doctor_cameras import camera_answers
     from edgeyolo.pipeline.doctor_jetson import board_answers, speed_answers
-    from edgeyolo.pipeline.doctor_packages import camera_answers, gpu_answers, package_answers
+    from edgeyolo.pipeline.doctor_packages import gpu_answers, package_answers
 
     return (
         *board_answers(root),

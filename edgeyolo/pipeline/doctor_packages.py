@@ -6,7 +6,6 @@ Owns the questions and the remedies. A package that no command needs on this mac
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from edgeyolo.machine import version_tuple
 from edgeyolo.optional import require
 from edgeyolo.pipeline.doctor import Answer
 
-__all__ = ["camera_answers", "gpu_answers", "package_answers"]
+__all__ = ["gpu_answers", "package_answers"]
 
 _WHY = "by this check"
 _PIP_NAMES = ("tensorrt", "tensorrt-cu11", "tensorrt-cu12", "tensorrt-cu13")
@@ -122,7 +121,7 @@ def package_answers(root: Path) -> Iterator[Answer]:
     """Tell NumPy, OpenCV, ONNX and ONNX Runtime."""
     numpy = require("numpy", why=_WHY)
     yield Answer("NumPy", "ok", str(numpy.__version__))
-    yield _opencv(root, numpy)
+    yield _opencv(numpy)
     for name, what in (
         ("onnx", "convert, simplify, calibrate and build"),
         ("onnxruntime", "calibrate, and to run engines without a GPU"),
@@ -136,7 +135,7 @@ def package_answers(root: Path) -> Iterator[Answer]:
             yield Answer(name, "note", f"{exc.message} ({what})", exc.hint)
 
 
-def _opencv(root: Path, numpy: Any) -> Answer:
+def _opencv(numpy: Any) -> Answer:
     try:
         cv2 = require("cv2", why="to read pictures and cameras")
     except MissingDependencyError as exc:
@@ -144,33 +143,4 @@ def _opencv(root: Path, numpy: Any) -> Answer:
         old = "multiarray" in exc.message and version_tuple(numpy.__version__) >= (2, 0)
         return Answer("OpenCV", "problem", exc.message, "pip install 'numpy<2'" if old else exc.hint)
     by_system = "dist-packages" in str(cv2.__file__)
-    gstreamer = re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()) is not None
-    text = f"{cv2.__version__} from {'the system' if by_system else 'pip'}, "
-    text += "with GStreamer" if gstreamer else "without GStreamer"
-    if l4t_here(root) is None or gstreamer:
-        return Answer("OpenCV", "ok", text)
-    return Answer(
-        "OpenCV",
-        "warning",
-        f"{text}: no CSI camera and no hardware decoder",
-        f"pip uninstall opencv-python opencv-python-headless; {_SYSTEM_PYTHON} finds JetPack's",
-    )
-
-
-def camera_answers(root: Path) -> Iterator[Answer]:
-    """Tell the cameras that the kernel knows."""
-    devices = sorted((root / "dev").glob("video[0-9]*"), key=lambda path: int(path.name[5:]))
-    if not devices:
-        yield Answer(
-            "camera", "note", "none; test:// is a source that needs none", "edgeyolo run ENGINE test://"
-        )
-    for device in devices:
-        try:
-            name = (root / "sys/class/video4linux" / device.name / "name").read_text().strip()
-        except OSError:
-            name = "not named"
-        if os.access(device, os.R_OK | os.W_OK):
-            yield Answer("camera", "ok", f"/dev/{device.name}: {name}")
-        else:
-            text = f"/dev/{device.name}: {name}; this user may not open it"
-            yield Answer("camera", "problem", text, "sudo usermod -aG video $USER, then log in again")
+    return Answer("OpenCV", "ok", f"{cv2.__version__} from {'the system' if by_system else 'pip'}")

@@ -18,7 +18,6 @@ gi.require_version("GstRtspServer", "1.0")
 gi.require_version("GstRtsp", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-SIZE = "width=320,height=240,framerate=25/1"
 X26 = "tune=zerolatency speed-preset=ultrafast key-int-max=10"
 PICTURES = {
     "h264": f"x264enc {X26} ! h264parse ! rtph264pay config-interval=-1",
@@ -30,9 +29,10 @@ PICTURES = {
 SOUND = "audiotestsrc is-live=true ! opusenc ! rtpopuspay name=pay{number} pt=97"
 
 
-def picture(codec: str) -> str:
-    source = f"videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,{SIZE}"
-    return f"{source} ! {PICTURES[codec]} name=pay0 pt=96"
+def picture(codec: str, size: str, fps: int) -> str:
+    width, _, height = size.partition("x")
+    caps = f"video/x-raw,format=I420,width={width},height={height},framerate={fps}/1"
+    return f"videotestsrc is-live=true pattern=ball ! {caps} ! {PICTURES[codec]} name=pay0 pt=96"
 
 
 def recorded(path: str) -> str:
@@ -69,6 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", default="0")
     parser.add_argument("--codec", choices=PICTURES, default="h264")
+    parser.add_argument("--size", default="320x240")
+    parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--file")
     parser.add_argument("--login", help="user:password")
     parser.add_argument("--digest", action="store_true")
@@ -77,7 +79,7 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(options.port)
-    video = recorded(options.file) if options.file else picture(options.codec)
+    video = recorded(options.file) if options.file else picture(options.codec, options.size, options.fps)
     mounts = server.get_mount_points()
     mounts.add_factory("/cam", factory(video, options))
     mounts.add_factory("/sound", factory(f"{video} {SOUND.format(number=1)}", options))

@@ -42,6 +42,7 @@ class WebCamera:
     frames: int | None = None
     requests: list[str] = field(default_factory=list)
     paused: threading.Event = field(default_factory=threading.Event)
+    silent_at_the_end: bool = False
     port: int = 0
 
 
@@ -87,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
             except OSError:
                 return
             self.camera.paused.wait(1 / FPS)
+        if self.camera.silent_at_the_end:
+            self.camera.paused.wait(60)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

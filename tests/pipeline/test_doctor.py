@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from edgeyolo.camera.v4l2 import read_device
+from edgeyolo.gstreamer import load_gst
+from edgeyolo.pipeline import doctor_cameras
 from edgeyolo.pipeline.doctor import Answer, examine, has_problem
+from tests.camera.video_device import FakeDriver
 from tests.command import edgeyolo
 from tests.sim.tensorrt.fixtures import tensorrt
 
@@ -67,7 +72,7 @@ def test_an_orin_nano(tmp_path: Path) -> None:
     clocks = about(answers, "clocks")
     assert "306 of 1020 MHz (nvhost_podgov)" in clocks.text
     assert clocks.remedy == "sudo jetson_clocks"
-    assert about(answers, "camera").text == "/dev/video0: vi-output, imx219 9-0010"
+    assert about(answers, "camera").text.startswith("/dev/video0: vi-output, imx219 9-0010")
     assert about(answers, "CUDA").text == "toolkit 12.6.68"
     assert has_problem(answers)
 
@@ -146,6 +151,68 @@ def test_a_system_tensorrt_that_the_environment_hides(tmp_path: Path) -> None:
     answer = about(examine(tree(tmp_path, ORIN_NANO)), "TensorRT")
     assert answer.level == "problem"
     assert "--system-site-packages" in (answer.remedy or "")
+
+
+CAMERAS = {
+    "a webcam": (
+        FakeDriver(formats={"MJPG": {(1280, 720): [(1, 30), (1, 10)]}, "YUYV": {(1280, 720): [(1, 10)]}}),
+        "/dev/video0: HD Webcam: HD Webcam; MJPG: 1280x720@30; YUYV: 1280x720@10",
+    ),
+    "a sensor": (
+        FakeDriver(formats={"RG10": {(3280, 2464): [(1, 21)]}}, card=b"vi-output, imx219"),
+        "/dev/video0: vi-output, imx219; a bare sensor, which csi:// reads (RG10: 3280x2464@21)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CAMERAS)
+def test_what_a_camera_can_do(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, text = CAMERAS[kind]
+    monkeypatch.setattr(doctor_cameras, "read_device", functools.partial(read_device, ioctl=driver.ioctl))
+    assert about(examine(tree(tmp_path, {"dev/video0": ""})), "camera").text == text
+
+
+def test_a_node_of_metadata_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver(caps=0x04A00000)
+    monkeypatch.setattr(doctor_cameras, "read_device", functools.partial(read_device, ioctl=driver.ioctl))
+    assert about(examine(tree(tmp_path, {"dev/video1": ""})), "camera").text.startswith("none")
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "text"),
+    [
+        ({}, "warning", "the camera daemon does not run"),
+        ({"tmp/argus_socket": ""}, "ok", "the camera daemon runs"),
+    ],
+)
+def test_the_daemon_of_csi_cameras(
+    files: dict[str, str], level: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_cameras, "has_element", lambda name: True)
+    answer = about(examine(tree(tmp_path, {**ORIN_NANO, **files})), "CSI")
+    assert (answer.level, answer.text.startswith(text)) == (level, True)
+    assert answer.level == "ok" or answer.remedy == "sudo systemctl restart nvargus-daemon"
+
+
+@pytest.mark.needs("gstreamer")
+def test_gstreamer_and_its_decoders(tmp_path: Path) -> None:
+    answers = examine(tmp_path)
+    assert about(answers, "GStreamer").text.endswith("through PyGObject")
+    decoders = [answer.text for answer in answers if answer.about == "decoder"]
+    assert [text.partition(" decoded by ")[0] for text in decoders] == ["H.264", "H.265", "MJPEG"]
+
+
+def test_without_gstreamer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    load_gst.cache_clear()
+    try:
+        answer = about(examine(tmp_path), "GStreamer")
+        on_board = about(examine(tree(tmp_path, ORIN_NANO)), "GStreamer")
+    finally:
+        load_gst.cache_clear()
+    assert (answer.level, on_board.level) == ("note", "warning")
+    assert "cameras are read by OpenCV" in answer.text
+    assert "gir1.2-gst-plugins-base-1.0" in (answer.remedy or "")
 
 
 def test_a_machine_with_nothing(tmp_path: Path) -> None:
