@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from edgeyolo.errors import EdgeYoloError, OutputError
 
-__all__ = ["sha256_of", "whole_file", "whole_folder", "write_bytes", "write_text"]
+__all__ = ["mapped", "sha256_of", "whole_file", "whole_folder", "write_bytes", "write_text"]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -38,6 +39,27 @@ def sha256_of(path: Path | str) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def mapped(path: Path | str) -> Iterator[mmap.mmap | bytes]:
+    """Give the bytes of a file without a copy of them in memory, which a small board has no room for.
+
+    Raises:
+        OSError: The file cannot be read.
+
+    Examples:
+        >>> file = Path(tempfile.mkdtemp()) / "a"
+        >>> _ = file.write_bytes(b"abc")
+        >>> with mapped(file) as data: print(len(data), bytes(data))
+        3 b'abc'
+    """
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # of nothing there is no map
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ Owns proving that the file loads and runs on this machine before it becomes an e
 
 from __future__ import annotations
 
-import mmap
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from edgeyolo.build.builder import Built
 from edgeyolo.build.graph_contract import spec_from_graph
 from edgeyolo.errors import GraphError, PrecisionError
+from edgeyolo.files import mapped
 from edgeyolo.optional import require
 from edgeyolo.sidecar import Backend
 from edgeyolo.spec import ModelSpec, Precision, TensorSpec
@@ -66,7 +66,7 @@ def _check_content(path: Path, precision: Precision) -> None:
             "only slower there",
             hint="--precision fp32, or int8 with --calibration",
         )
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with mapped(path) as data:
         quantized = data.find(_QUANTIZE_NODE) >= 0
         external = data.find(_EXTERNAL_DATA) >= 0
     if external:

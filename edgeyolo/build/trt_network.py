@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.errors import ParseError
+from edgeyolo.files import mapped
 from edgeyolo.spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def parse_network(
     flags = _creation_flags(trt, strongly_typed=strongly_typed)
     network = log.made(builder.create_network(flags), "network")
     parser = trt.OnnxParser(network, logger)
-    parsed = parser.parse(path.read_bytes())
+    with mapped(path) as data:
+        parsed = parser.parse(data)
     messages = parser_messages(parser, nodes)
     if not parsed or messages:
         said = "\n".join(f"  {line}" for line in messages) or log.last() or "  (it gives no reason)"

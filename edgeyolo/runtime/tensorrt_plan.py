@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeyolo.errors import EngineError, TensorMismatchError
+from edgeyolo.files import mapped
 from edgeyolo.machine import version_tuple
 from edgeyolo.runtime.engine import stale
 from edgeyolo.runtime.tensorrt_log import RuntimeLog
@@ -116,7 +117,8 @@ class Plan:
         if (core := info.extra.get("dla_core")) is not None:
             self.runtime.DLA_core = int(core)
         try:
-            self._engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
+            with mapped(path) as data:
+                self._engine = self.runtime.deserialize_cuda_engine(data)
         except OSError as exc:
             raise EngineError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
         if self._engine is None:
