@@ -13,6 +13,7 @@ import logging
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +46,21 @@ class _Picture(NamedTuple):
     bgr: npt.NDArray[np.uint8]
     at_s: float
     stamp: str
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        return self.bgr.shape[1], self.bgr.shape[0]
+
+
+@dataclass
+class _Piece:
+    """The file that is being written; `given` counts its pictures."""
+
+    path: Path
+    writer: Mp4Writer
+    size_wh: tuple[int, int]
+    began_s: float
+    given: int = 0
 
 
 class RecorderSink:
@@ -85,13 +101,10 @@ class RecorderSink:
         self._segment_s = segment_s
         self._segments = None if segment_s is None else Segments(self._path, max_bytes=max_bytes)
         self._encoder = best_encoder()
-        self._file: Mp4Writer | None = None
-        self._file_path = self._path
-        self._size_wh = (0, 0)
-        self._began_s = self._checked_s = 0.0
-        self._try_again_s = 0.0
+        self._piece: _Piece | None = None
+        self._checked_s = self._try_again_s = 0.0
         self._stopped = self._again = False
-        self._given = self._missed = 0  # to the file; to none
+        self._missed = 0
         self._outbox = Outbox(
             self._record, name="record", size=_WAITING, when_full="drop_new" if live else "wait"
         )
@@ -129,10 +142,10 @@ class RecorderSink:
             OutputError: A file source's frames cannot be written.
         """
         if not self._outbox.close(_CLOSE_S if self._live else None):
-            _log.warning("%s: the encoder did not finish in time", self._file_path)
+            _log.warning("%s: the encoder did not finish in time", self._path)
             return  # the file plays as it is
         try:
-            self._end_file()
+            self._end_piece()
         except OSError as exc:
             self._failed(exc)
 
@@ -141,16 +154,20 @@ class RecorderSink:
             self._missed += 1
             return
         try:
-            if self._file is None or self._is_over(picture):
-                self._end_file()
-                self._begin_file(picture)
-            assert self._file is not None
-            self._given += 1
-            self._file.write(fitted(picture.bgr, self._size_wh), picture.at_s - self._began_s)
+            piece = self._piece_for(picture)
+            piece.writer.write(fitted(picture.bgr, piece.size_wh), picture.at_s - piece.began_s)
+            piece.given += 1
         except OSError as exc:
+            self._missed += 1
             self._failed(exc)
 
-    def _is_over(self, picture: _Picture) -> bool:
+    def _piece_for(self, picture: _Picture) -> _Piece:
+        if self._piece is None or self._is_over(self._piece, picture):
+            self._end_piece()
+            self._piece = self._begin_piece(picture)
+        return self._piece
+
+    def _is_over(self, piece: _Piece, picture: _Picture) -> bool:
         """Tell whether a picture belongs into the next file."""
         if self._segments is None or self._segment_s is None:
             return False
@@ -158,48 +175,46 @@ class RecorderSink:
             self._checked_s = picture.at_s
             self._segments.keep_within()
         # A camera that comes back with another size gets a file of that size.
-        resized = (picture.bgr.shape[1], picture.bgr.shape[0]) != self._size_wh
-        return resized or picture.at_s - self._began_s >= self._segment_s
+        return picture.size_wh != piece.size_wh or picture.at_s - piece.began_s >= self._segment_s
 
-    def _begin_file(self, picture: _Picture) -> None:
-        size_wh = (picture.bgr.shape[1], picture.bgr.shape[0])
-        self._file_path = self._path_for(picture.stamp)
-        self._file_path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._encoder.open(self._file_path, size_wh, fps=self._fps, recording=True)
-        self._size_wh, self._given = size_wh, 0
-        self._began_s = self._checked_s = picture.at_s
+    def _begin_piece(self, picture: _Picture) -> _Piece:
+        path = self._path_for(picture.stamp)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            writer = self._encoder.open(path, picture.size_wh, fps=self._fps, recording=True)
+        except OSError:
+            _remove_empty(path)
+            raise
+        self._checked_s = picture.at_s
         if self._stopped:
             self._stopped = False
-            _log.warning("%s: recorded again; %d frames are missing", self._file_path, self._missed)
+            _log.warning("%s: recorded again; %d frames are missing", path, self._missed)
         self._again = True
+        return _Piece(path, writer, picture.size_wh, picture.at_s)
 
     def _path_for(self, stamp: str) -> Path:
         if self._segments is not None:
             return self._segments.begin(stamp)
         return self._path.with_stem(f"{self._path.stem}-{stamp}") if self._again else self._path
 
-    def _end_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+    def _end_piece(self) -> None:
+        if self._piece is not None:
+            self._piece.writer.close()
+            self._piece = None
             if self._segments is not None:
                 self._segments.keep_within()
 
     def _failed(self, exc: OSError) -> None:
         """Leave the file as it is: what is in it plays. Say so once, or end a run that can wait."""
-        file, self._file = self._file, None
-        if file is not None:
+        piece, self._piece = self._piece, None
+        if piece is not None:
             with suppress(OSError):
-                file.close()
+                piece.writer.close()
             # What the encoder and the last fragment held is lost, too.
-            self._missed += self._given - count_frames(self._file_path)
-        else:
-            self._missed += 1
-        with suppress(OSError):
-            if self._file_path.stat().st_size == 0:
-                self._file_path.unlink()
+            self._missed += piece.given - count_frames(piece.path)
+            _remove_empty(piece.path)
         error = OutputError(
-            f"cannot write {self._file_path}: {exc.strerror or exc}",
+            f"cannot write {exc.filename or self._path}: {exc.strerror or exc}",
             hint="free space, or choose another --save",
         )
         if not self._live:
@@ -219,3 +234,9 @@ class RecorderSink:
             return shutil.disk_usage(self._path.parent).free < _ROOM_BYTES
         except OSError:
             return True
+
+
+def _remove_empty(path: Path) -> None:
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
