@@ -120,7 +120,7 @@ def _pycuda(*, wanted: bool) -> Answer:
 def package_answers(root: Path) -> Iterator[Answer]:
     """Tell NumPy, OpenCV, ONNX and ONNX Runtime."""
     numpy = require("numpy", why=_WHY)
-    yield Answer("NumPy", "ok", str(numpy.__version__))
+    yield _numpy(numpy)
     yield _opencv(numpy)
     for name, what in (
         ("onnx", "convert, simplify, calibrate and build"),
@@ -133,6 +133,21 @@ def package_answers(root: Path) -> Iterator[Answer]:
             yield Answer(name, "ok", str(getattr(module, "__version__", "version not told")))
         except MissingDependencyError as exc:
             yield Answer(name, "note", f"{exc.message} ({what})", exc.hint)
+
+
+def _numpy(numpy: Any) -> Answer:
+    """Ask TensorRT for NumPy's types: up to 8.5.2 it uses one that NumPy 1.24 took away."""
+    text = str(numpy.__version__)
+    try:
+        trt = require("tensorrt", why=_WHY)
+        trt.nptype(trt.bool)
+    except MissingDependencyError:
+        pass  # told above
+    except AttributeError as exc:
+        version = getattr(trt, "__version__", "of stubs alone")
+        text += f": TensorRT {version} fails with it ({exc}); EdgeYOLO does not use that, others do"
+        return Answer("NumPy", "warning", text, "pip install 'numpy<1.24'")
+    return Answer("NumPy", "ok", text)
 
 
 def _opencv(numpy: Any) -> Answer:

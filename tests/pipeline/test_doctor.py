@@ -129,6 +129,20 @@ def test_tensorrt_of_another_release_than_jetpacks(tensorrt: ModuleType, tmp_pat
     assert tensorrt.__version__ in answer.text
 
 
+def test_numpy_that_tensorrt_fails_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TensorRT 8.5.2's own Python does with NumPy 1.24 to 1.26."""
+
+    def nptype(_: object) -> object:
+        raise AttributeError("module 'numpy' has no attribute 'bool'")
+
+    old = ModuleType("tensorrt")
+    old.__version__, old.bool, old.nptype = "8.5.2.2", object(), nptype  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorrt", old)
+    answer = about(examine(tmp_path), "NumPy")
+    assert (answer.level, answer.remedy) == ("warning", "pip install 'numpy<1.24'")
+    assert "TensorRT 8.5.2.2 fails with it (module 'numpy' has no attribute 'bool')" in answer.text
+
+
 @pytest.mark.parametrize("tensorrt", ["10.13"], indirect=True)
 def test_pips_tensorrt_over_the_systems(
     tensorrt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
