@@ -47,14 +47,15 @@ def _tls(address: Address) -> ssl.SSLContext:
 
 
 def _http_status(address: Address, timeout_s: float) -> int:
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls(address))]
     if address.user is not None:
+        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, address.location, address.user, address.password or "")
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPBasicAuthHandler(passwords),
-        urllib.request.HTTPDigestAuthHandler(passwords),
-        urllib.request.HTTPSHandler(context=_tls(address)),
-    )
+        handlers += [
+            urllib.request.HTTPBasicAuthHandler(passwords),
+            urllib.request.HTTPDigestAuthHandler(passwords),
+        ]
+    opener = urllib.request.build_opener(*handlers)
     try:
         with opener.open(address.location, timeout=timeout_s) as answer:
             return int(answer.status)

@@ -170,7 +170,10 @@ class GstGrabber:
             text += "; the camera's driver does not answer"
         elif self._number < 0:
             text += " since it was opened"
-        return FrameTimeoutError(text, hint=ARGUS_REMEDY if running.is_argus else None)
+        hint = ARGUS_REMEDY if running.is_argus else None
+        if self._number < 0 and running.streams.builds_on_key_frames:
+            hint = "its key frames may be rare: one a second in the camera's settings, or --stall-timeout 20"
+        return FrameTimeoutError(text, hint=hint)
 
 
 def _in_background(call: Callable[[], object], what: str) -> threading.Thread:

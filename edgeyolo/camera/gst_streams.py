@@ -32,6 +32,7 @@ class Streams:
         self.notes: list[str] = []
         self.fault: EdgeYoloError | None = None
         self.linked = False
+        self.builds_on_key_frames = False
         self._name, self._options = name, options
         self._offered: set[str] = set()
         self._paced = False
@@ -102,6 +103,7 @@ class Streams:
                 f"{self._name}: {', '.join(CODECS.values())} expected, a stream of {media} found",
                 hint="set the camera to H.264",
             )
+        self.builds_on_key_frames = media != "image/jpeg"
         decoder, note = choose_decoder(media, self._options.decoder)
         self.notes.append(note)
         target = scaled_wh(self._options, size_wh)

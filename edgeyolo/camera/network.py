@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from edgeyolo.camera.address import STALL_TIMEOUT_S, Address
 from edgeyolo.camera.live_source import LiveSource
@@ -31,6 +31,9 @@ class _NetworkSource(LiveSource):
 
     def opencv_target(self) -> OpenCvTarget:
         """Give the address with credentials, as FFmpeg takes them."""
+        return OpenCvTarget(self._location_with_login())
+
+    def _location_with_login(self) -> str:
         address = self.address
         scheme, _, rest = address.location.partition("://")
         login = ""
@@ -38,7 +41,7 @@ class _NetworkSource(LiveSource):
             login = quote(address.user, safe="")
             login += "" if address.password is None else f":{quote(address.password, safe='')}"
             login += "@"
-        return OpenCvTarget(f"{scheme}://{login}{rest}")
+        return f"{scheme}://{login}{rest}"
 
     def _login(self) -> dict[str, object]:
         address = self.address
@@ -61,7 +64,6 @@ class RtspSource(_NetworkSource):
             "location": self.address.location,
             "protocols": _TRANSPORTS[options.transport],
             "latency": options.latency,
-            "drop-on-latency": True,
             "tcp-timeout": int(_PATIENCE * self._stall_timeout_s * _US),
             "timeout": 0,  # no change to TCP by itself: the user chose
             **self._login(),
@@ -90,6 +92,9 @@ class HttpSource(_NetworkSource):
             "timeout": 1 + int(_PATIENCE * self._stall_timeout_s),
             **self._login(),
         }
+        if urlsplit(self.address.location).path.lower().endswith(".m3u8"):
+            # The pieces of a playlist are fetched by other elements, which know its address and nothing else.
+            source["location"] = self._location_with_login()
         if self.address.scheme == "https":
             source["ssl-strict"] = self.address.options.verify
         return Recipe(text=f"souphttpsrc name=source ! parsebin name=parse {SINK}", source=source)

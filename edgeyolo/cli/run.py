@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _INTERRUPTED = 130
-_SOURCE = "An image, a folder or a 'glob*.jpg' of images, a video file, or test:// (a synthetic scene)."
+_SOURCE = (
+    "Images ('glob*.jpg', a folder), a video, test:// (a synthetic scene), or a camera: 0 or v4l2:// (USB), "
+    "csi://0, rtsp://, http:// (MJPEG, HLS), gst:PIPELINE. Or NAME=URI."
+)
 _SAVE = "F.mp4 is an H.264 video; a folder gets one picture a frame."
 
 

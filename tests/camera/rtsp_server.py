@@ -18,21 +18,22 @@ gi.require_version("GstRtspServer", "1.0")
 gi.require_version("GstRtsp", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-X26 = "tune=zerolatency speed-preset=ultrafast key-int-max=10"
+X26 = "tune=zerolatency speed-preset=ultrafast key-int-max={gop}"
 PICTURES = {
     "h264": f"x264enc {X26} ! h264parse ! rtph264pay config-interval=-1",
-    "openh264": "openh264enc gop-size=10 ! h264parse ! rtph264pay config-interval=-1",
+    "openh264": "openh264enc gop-size={gop} ! h264parse ! rtph264pay config-interval=-1",
     "h265": f"x265enc {X26} ! h265parse ! rtph265pay config-interval=-1",
     "mjpeg": "jpegenc ! rtpjpegpay",
-    "vp8": "vp8enc deadline=1 keyframe-max-dist=10 ! rtpvp8pay",
+    "vp8": "vp8enc deadline=1 keyframe-max-dist={gop} ! rtpvp8pay",
 }
 SOUND = "audiotestsrc is-live=true ! opusenc ! rtpopuspay name=pay{number} pt=97"
 
 
-def picture(codec: str, size: str, fps: int) -> str:
-    width, _, height = size.partition("x")
-    caps = f"video/x-raw,format=I420,width={width},height={height},framerate={fps}/1"
-    return f"videotestsrc is-live=true pattern=ball ! {caps} ! {PICTURES[codec]} name=pay0 pt=96"
+def picture(options: argparse.Namespace) -> str:
+    width, _, height = options.size.partition("x")
+    caps = f"video/x-raw,format=I420,width={width},height={height},framerate={options.fps}/1"
+    coded = PICTURES[options.codec].format(gop=options.gop)
+    return f"videotestsrc is-live=true pattern=ball ! {caps} ! {coded} name=pay0 pt=96"
 
 
 def recorded(path: str) -> str:
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--codec", choices=PICTURES, default="h264")
     parser.add_argument("--size", default="320x240")
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--gop", type=int, default=10, help="pictures from one key frame to the next")
     parser.add_argument("--file")
     parser.add_argument("--login", help="user:password")
     parser.add_argument("--digest", action="store_true")
@@ -79,7 +81,7 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(options.port)
-    video = recorded(options.file) if options.file else picture(options.codec, options.size, options.fps)
+    video = recorded(options.file) if options.file else picture(options)
     mounts = server.get_mount_points()
     mounts.add_factory("/cam", factory(video, options))
     mounts.add_factory("/sound", factory(f"{video} {SOUND.format(number=1)}", options))

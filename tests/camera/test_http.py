@@ -71,12 +71,15 @@ def test_what_is_behind_the_hash_is_ours(camera: WebCamera) -> None:
 
 
 @BACKENDS
+@pytest.mark.parametrize("digest", [False, True])
 @pytest.mark.parametrize(
     ("login", "says"),
     [("me:zqwrongqz@", "the camera refuses this user and password"), ("", "the camera asks for a login")],
 )
-def test_a_login(backend: str, login: str, says: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with web_camera(login="me:zq s@fe") as camera:
+def test_a_login(
+    backend: str, login: str, says: str, digest: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with web_camera(login="me:zq s@fe", digest=digest) as camera:
         where = f"127.0.0.1:{camera.port}/video?backend={backend}"
         assert len(take(open_source(f"http://me:zq%20s%40fe@{where}", stall_timeout_s=20))) == 5
         with pytest.raises(SourceRefusedError) as raised:
@@ -132,6 +135,12 @@ def test_hls_keeps_its_own_pace(playlist: Path) -> None:
     # Three seconds of pictures come within three seconds, not in the blink in which they are downloaded.
     assert frames[-1].captured_at_s - frames[0].captured_at_s > 2
     assert len(frames) > 20
+
+
+def test_hls_behind_a_login(playlist: Path) -> None:
+    with serve_folder(playlist.parent, login="me:zq s@fe") as port:
+        source = open_source(f"http://me:zq%20s%40fe@127.0.0.1:{port}/live.m3u8", stall_timeout_s=20)
+        assert len(take(source)) == 5
 
 
 def test_hls_by_opencv(playlist: Path) -> None:

@@ -14,7 +14,7 @@ from edgeyolo.camera.decoders import Decoder, choose_decoder
 from edgeyolo.camera.faults import Peer
 from edgeyolo.camera.gst_grabber import GstGrabber
 from edgeyolo.camera.pipelines import Recipe, csi_text, decoding_text, scaled_wh, usb_text
-from edgeyolo.errors import SourceError, SourceOpenError
+from edgeyolo.errors import FrameTimeoutError, SourceError, SourceOpenError
 
 pytestmark = pytest.mark.needs("gstreamer")
 
@@ -139,3 +139,15 @@ def test_sizes_that_cannot_be_are_an_error_and_no_other_size() -> None:
     )
     with pytest.raises(SourceError, match="does not deliver what is asked of it"):
         grab(camera)
+
+
+def test_a_stream_whose_first_picture_is_late_is_told_apart_from_a_dead_one() -> None:
+    text = (
+        "videotestsrc is-live=true ! x264enc tune=zerolatency ! h264parse ! video/x-h264,stream-format=avc "
+        "! identity drop-probability=1 ! parsebin name=parse appsink name=sink"
+    )
+    grabber = GstGrabber(Recipe(text=text), Peer(name="camera"), Options(), stall_timeout_s=1.5)
+    with pytest.raises(FrameTimeoutError) as raised:
+        grabber.read()
+    grabber.close()
+    assert "key frames may be rare" in (raised.value.hint or "")

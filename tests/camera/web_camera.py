@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +41,47 @@ class WebCamera:
     """
 
     login: str | None = None
+    digest: bool = False
     frames: int | None = None
     requests: list[str] = field(default_factory=list)
     paused: threading.Event = field(default_factory=threading.Event)
     silent_at_the_end: bool = False
     port: int = 0
+
+
+@dataclass(frozen=True)
+class Login:
+    """User and password, asked for as RFC 7617 (Basic) or RFC 7616 (Digest with MD5) has it."""
+
+    text: str
+    digest: bool = False
+    nonce: str = "dcd98b7102dd2f0e8b11d0f600bfb0c093"
+
+    @property
+    def challenge(self) -> str:
+        if self.digest:
+            return f'Digest realm="camera", nonce="{self.nonce}", qop="auth", algorithm=MD5'
+        return 'Basic realm="camera"'
+
+    def lets_in(self, given: str, path: str) -> bool:
+        if not self.digest:
+            return given == "Basic " + base64.b64encode(self.text.encode()).decode()
+        user, _, password = self.text.partition(":")
+        said = dict(re.findall(r'(\w+)="?([^",]*)"?', given))
+        who, what = md5(f"{user}:camera:{password}"), md5(f"GET:{path}")
+        keys = ("nonce", "nc", "cnonce", "qop")
+        return said.get("response") == md5(":".join([who, *(said.get(key, "") for key in keys), what]))
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def refuse(handler: BaseHTTPRequestHandler, login: Login) -> None:
+    handler.send_response(401)
+    handler.send_header("WWW-Authenticate", login.challenge)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -53,10 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.camera.requests.append(self.path)
-        if self.camera.login and not self._let_in():
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
-            self.end_headers()
+        login = self.camera.login and Login(self.camera.login, digest=self.camera.digest)
+        if login and not login.lets_in(self.headers.get("Authorization", ""), self.path):
+            refuse(self, login)
         elif self.path.startswith("/page"):
             self._begin("text/html")
             self.wfile.write(b"<html><body>log in here</body></html>" * 50)
@@ -69,10 +106,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream()
         else:
             self.send_error(404)
-
-    def _let_in(self) -> bool:
-        given = self.headers.get("Authorization", "")
-        return given == "Basic " + base64.b64encode((self.camera.login or "").encode()).decode()
 
     def _begin(self, content_type: str) -> None:
         self.send_response(200)
@@ -105,10 +138,16 @@ def web_camera(**kwargs: Any) -> Iterator[WebCamera]:
 
 
 @contextmanager
-def serve_folder(folder: Path) -> Iterator[int]:
+def serve_folder(folder: Path, *, login: str | None = None) -> Iterator[int]:
     """Serve files on loopback, as an HLS server does; gives the port."""
 
     class Quiet(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if login is None or Login(login).lets_in(self.headers.get("Authorization", ""), self.path):
+                super().do_GET()
+            else:
+                refuse(self, Login(login))
+
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
