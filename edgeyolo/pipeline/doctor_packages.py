@@ -127,6 +127,7 @@ def package_answers(root: Path) -> Iterator[Answer]:
         ("onnxruntime", "calibrate, and to run engines without a GPU"),
         ("onnxsim", "simplify"),
         ("av", "write videos"),
+        ("uvicorn", "the page of a run, run --web"),
     ):
         try:
             module = require(name, why=f"for {what}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal
 
 __all__ = ["Feed", "Listener"]
@@ -25,6 +26,7 @@ class Feed:
     """Messages and their listeners; lives in the event loop."""
 
     def __init__(self) -> None:
+        self._run = secrets.token_hex(4)  # numbers of an earlier run say nothing of this one
         self._number = 0
         self._newest: dict[str, tuple[int, bytes]] = {}
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
@@ -46,7 +48,7 @@ class Feed:
         self._number += 1
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # Only the kept have a number for the listener: a newest is said again anyway.
-        number = f"id: {self._number}\n" if key is None else ""
+        number = f"id: {self._run}-{self._number}\n" if key is None else ""
         message = f"{number}event: {kind}\ndata: {text}\n\n".encode("utf-8", "backslashreplace")
         if key is None:
             self._kept.append((self._number, message))
@@ -60,12 +62,10 @@ class Feed:
         for listener in self._listeners:
             listener.close()
 
-    async def messages(self, listener: Listener) -> AsyncIterator[bytes]:
+    async def messages(self, listener: Listener) -> AsyncGenerator[bytes, None]:
         """Give what this listener does not have, then what comes, until it is closed."""
         self._listeners.add(listener)
-        # A number of an earlier run says nothing of this one.
-        kept = listener.last_id if listener.last_id <= self._number else 0
-        newest = 0
+        kept, newest = self._number_of(listener.last_id), 0
         try:
             yield b"retry: 1000\n\n"
             while True:
@@ -81,15 +81,19 @@ class Feed:
         finally:
             self._listeners.discard(listener)
 
+    def _number_of(self, last_id: str) -> int:
+        run, _, number = last_id.partition("-")
+        return int(number) if run == self._run and number.isascii() and number.isdigit() else 0
+
 
 class Listener:
     """Someone who listens to a `Feed`.
 
     Args:
-        last_id: Number of the last kept message that it has; 0 is none.
+        last_id: The ``id`` of the last kept message that it has; empty is none.
     """
 
-    def __init__(self, last_id: int = 0) -> None:
+    def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
         self.closed = False
         self._news = asyncio.Event()

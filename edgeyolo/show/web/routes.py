@@ -233,8 +233,8 @@ class Routes:
     async def _send_events(self, request: Request, send: Send) -> None:
         _only_get(request)
         self._check_room()
-        last = request.headers.get("last-event-id", "")
-        listener = Listener(int(last) if last.isascii() and last.isdigit() and len(last) < 16 else 0)
+        last_id = dict(request.query()).get("after") or request.headers.get("last-event-id", "")
+        listener = Listener(last_id[:32])
         messages = self.feed.messages(listener)
         await send_stream(messages, "text/event-stream", request.receive, send, on_gone=listener.close)
 

@@ -6,6 +6,7 @@ Owns the parts and their order of birth and death. Refuses to do any of their wo
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from edgeyolo.show.web.zones import ZoneDesk
 
 __all__ = ["WebConfig", "WebSink"]
 
+_log = logging.getLogger(__name__)
 _SHORT_REQUESTS = 32
 
 
@@ -140,7 +142,10 @@ class WebSink:
 
     async def _tick(self) -> None:
         while True:
-            self._board.tick()
+            try:
+                self._board.tick()
+            except Exception:  # noqa: BLE001 - whatever one moment holds, the page goes on at the next
+                _log.exception("the web page could not tell what is new")
             await asyncio.sleep(TICK_S)
 
     def _served(self) -> tuple[int, Counter[str]]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from edgeyolo.show.web.messages import Receive, Send, disconnected
@@ -70,7 +71,7 @@ async def send_pictures(
         pictures.remove(viewer)
 
 
-async def _parts(viewer: Viewer, form: StreamForm) -> AsyncIterator[bytes]:
+async def _parts(viewer: Viewer, form: StreamForm) -> AsyncGenerator[bytes, None]:
     yield form.start
     while taken := await viewer.take():
         for encoded in taken:
@@ -78,7 +79,7 @@ async def _parts(viewer: Viewer, form: StreamForm) -> AsyncIterator[bytes]:
 
 
 async def send_stream(
-    parts: AsyncIterator[bytes],
+    parts: AsyncGenerator[bytes, None],
     content_type: str,
     receive: Receive,
     send: Send,
@@ -108,10 +109,11 @@ async def send_stream(
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for data in parts:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            # An empty part is not sent; it waits until the last one is, and only then the newest is taken.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
+        async with aclosing(parts):
+            async for data in parts:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                # An empty part is not sent: it waits until the last one is, and then the newest is taken.
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
     finally:
         watching.cancel()

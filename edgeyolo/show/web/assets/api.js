@@ -27,6 +27,7 @@ export class Events {
   #retry = FIRST_RETRY_MS;
   #timer = 0;
   #linked = false;
+  #lastId = ""; // what came before it is not told again
 
   constructor(handlers, onLink) {
     this.#handlers = handlers;
@@ -38,10 +39,11 @@ export class Events {
   #open() {
     this.#timer = 0;
     this.#heard = performance.now();
-    this.#source = new EventSource("/events");
+    this.#source = new EventSource(`/events?after=${encodeURIComponent(this.#lastId)}`);
     for (const [kind, handle] of Object.entries(this.#handlers)) {
       this.#source.addEventListener(kind, (event) => {
         this.#alive();
+        this.#lastId = event.lastEventId || this.#lastId;
         handle(JSON.parse(event.data));
       });
     }

@@ -75,7 +75,7 @@ function onLink(linked) {
 
 function showLost() {
   byId("lost").hidden = !lostSince;
-  if (lostSince) setText(byId("lost"), `The connection to the run is lost, ${duration((performance.now() - lostSince) / 1000)} ago. Trying again …`);
+  if (lostSince) setText(byId("lost-for"), duration((performance.now() - lostSince) / 1000));
 }
 
 async function start() {
