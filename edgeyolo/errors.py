@@ -19,7 +19,7 @@
     │   ├── ParseError                     exit 2   with every message of the parser
     │   └── PrecisionError                     exit 2   asked for a precision that cannot be delivered
     ├── EngineError(RuntimeError)              exit 2   an engine file or its sidecar cannot be used
-    │   ├── InferenceError                 exit 1   the engine failed while it ran, and again when loaded anew
+    │   ├── InferenceError                 exit 1   it failed while it ran, and loading it anew cannot help
     │   ├── StaleEngineError                            built for something else than what runs here
     │   └── TensorMismatchError                         a tensor of another name, shape or type than promised
     ├── SourceError(OSError)                   exit 2   a picture source
@@ -203,7 +203,7 @@ class EngineError(EdgeYoloError, RuntimeError):
 
 
 class InferenceError(EngineError):
-    """The engine failed while it ran, and failed again when it was loaded anew."""
+    """The engine failed while it ran, and loading it anew did not help, or cannot."""
 
     exit_code = 1
 

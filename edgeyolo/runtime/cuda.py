@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeyolo.errors import EngineError, MissingDependencyError
+from edgeyolo.errors import EngineError, InferenceError, MissingDependencyError
 from edgeyolo.optional import require
 from edgeyolo.runtime.cuda_library import LIBRARY, Graph, Library
 
@@ -234,9 +234,9 @@ class Device:
         self._library.attempt("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
         self._cuda_context.detach()
 
-    def _lost(self, error: BaseException | None) -> EngineError:
+    def _lost(self, error: BaseException | None) -> InferenceError:
         said = error.message if isinstance(error, EngineError) else f"{self._owner}: CUDA: {error}"
-        return EngineError(
+        return InferenceError(
             f"{said}; this process cannot use CUDA any more",
             hint="start the program again; if the fault comes back, build the engine again",
         )

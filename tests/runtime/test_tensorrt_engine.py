@@ -24,6 +24,7 @@ import pytest
 from edgeyolo.errors import (
     ConfigError,
     EngineError,
+    InferenceError,
     MissingDependencyError,
     StaleEngineError,
     TensorMismatchError,
@@ -667,9 +668,9 @@ def test_a_kernel_that_faults(
     path = _write(tmp_path, tensorrt, batch=KINDS[kind][0])
     opened = open_kind(path, kind)
     cuda.fail("async:tensorrt", code=LAUNCH_FAILED)
-    with pytest.raises(EngineError, match=r"m\.engine: (CUDA|TensorRT)") as raised:
+    with pytest.raises(InferenceError, match=r"m\.engine: (CUDA|TensorRT)") as raised:
         run_frames(opened)
-    assert raised.value.exit_code == 2
+    assert raised.value.exit_code == 1
     with pytest.raises(EngineError, match="cannot use CUDA any more"):  # nor does it hang, nor crash
         opened.infer(0)
     opened.close()
@@ -710,6 +711,60 @@ def test_after_a_fault_where_tensorrt_holds_the_context(
     tensorrt.__simulation__.misuse.clear()
     with open_engine(engine) as opened:  # which is what a new process finds
         assert run_frames(opened) == []
+
+
+@lazily
+@on_jetpack_6
+def test_the_command_opens_the_engine_again_after_an_error(
+    cuda: Simulator, tensorrt: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And loses no frame."""
+    from edgeyolo.cli.main import app
+
+    path = _write(tmp_path, tensorrt, batch=None)
+
+    def lines() -> list[dict[str, Any]]:
+        out = tmp_path / "out.jsonl"
+        words = ["run", path, "test://", "--frames", "12", "--conf", "0.1", "--jsonl", out]
+        app([*map(str, words)], standalone_mode=False)
+        found = [json.loads(line) for line in out.read_text().splitlines()]
+        return [{k: v for k, v in line.items() if k not in ("latency_ms", "age_ms")} for line in found]
+
+    expected = lines()
+    assert len(expected) == 12
+    tensorrt.__simulation__.fail("IExecutionContext.execute_async_v3", ("ERROR", "the reason"), nth=5)
+    assert lines() == expected
+    assert "is loaded again" in caplog.text
+
+
+@lazily
+@on_jetpack_6
+def test_the_command_ends_after_a_fault_on_the_gpu(
+    cuda: Simulator, tensorrt: ModuleType, engine: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: in this one pytest holds what the error holds."""
+    code = (
+        "import sys, tests.sim.cuda.simulator as s\n"
+        "from tests.sim.tensorrt import DriverDevice, simulated_tensorrt\n"
+        "simulator = s.simulated_cuda(); simulator.start(); simulator.set_device()\n"
+        "sys.path.insert(0, str(simulator.site))\n"
+        "sys.modules['tensorrt'] = simulated_tensorrt('10.3', device=DriverDevice(simulator))\n"
+        "from ctypes import byref, c_void_p\n"
+        "simulator.library.cuInit(0)  # TensorRT's runtime holds the context too\n"
+        "simulator.library.cuDevicePrimaryCtxRetain(byref(c_void_p()), 0)\n"
+        "simulator.fail('async:tensorrt', nth=9, code=s.LAUNCH_FAILED)\n"
+        "from edgeyolo.cli.main import main\n"
+        "main()\n"
+    )
+    words = ["run", str(engine), "test://", "--frames", "12"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True, text=True, cwd=PROJECT, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "this process cannot use CUDA any more" in done.stderr
+    assert "start the program again" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @lazily
