@@ -194,16 +194,17 @@ def _coco_folders(path: Path) -> Iterator[Path]:
 
 
 def _from_listed(paths: list[Path], described: str) -> Gathered:
-    """Root a list at the deepest folder that holds all of it."""
+    """Root a list at the deepest folder that holds all that is there."""
     whole = [Path(os.path.abspath(path)) for path in paths]
-    root = Path(os.path.commonpath([path.parent for path in whole])) if whole else Path()
+    there = [path.parent for path in whole if os.path.exists(path)]
+    root = Path(os.path.commonpath(there)) if there else Path()
     return _from_files(root, whole, described)
 
 
 def _from_files(root: Path, files: Iterable[Path], described: str) -> Gathered:
     items, findings = [], []
     for file in files:
-        name = file.relative_to(root).as_posix()
+        name = (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
         try:
             if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for a writer
                 findings.append(Finding("unreadable", name, "a file expected, a pipe or device found"))

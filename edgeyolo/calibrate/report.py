@@ -19,6 +19,7 @@ from edgeyolo.calibrate.report_page import (
     note,
     page,
     pictures,
+    scrolling,
     section,
     table,
 )
@@ -180,7 +181,7 @@ def _choices(data: ReportData) -> Iterator[str]:
 
 def _layers(data: ReportData) -> Iterator[str]:
     points = [LayerPoint(row.name, row.error, row.macs, row.int8) for row in data.layers]
-    yield layers_svg(points, data.error_unit)
+    yield scrolling(layers_svg(points, data.error_unit))
     rows = [
         (
             row.name,
@@ -194,8 +195,10 @@ def _layers(data: ReportData) -> Iterator[str]:
         )
         for row in data.layers
     ]
-    columns = ("layer", "op", "multiply-adds", "computes in", "amax of input", "chosen by", "error", "")
-    yield details(f"All {len(rows)} layers", table(columns, rows, numeric=(2, 4, 6)), opened=len(rows) <= 12)
-    kept = [row for row in rows if row[3] == "float"]
+    columns = ("layer", "op", "multiply-adds", "computes in", "amax of input", "chosen by", "error", "why")
+    every = table(columns, rows, numeric=(2, 4, 6), prose=(7,))
+    yield details(f"All {len(rows)} layers", every, opened=len(rows) <= 12)
+    kept = [(row[0], row[1], row[2], row[6], row[7]) for row in rows if row[3] == "float"]
     if kept and len(rows) > 12:
-        yield f"<h3>Left in float</h3>{table(columns, kept, numeric=(2, 4, 6))}"
+        titles = ("layer", "op", "multiply-adds", "error", "why")
+        yield f"<h3>Left in float</h3>{table(titles, kept, numeric=(2, 3), prose=(4,))}"

@@ -9,7 +9,9 @@ import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["commands", "details", "escape", "figures", "note", "page", "pictures", "section", "table"]
+__all__ = [
+    "commands", "details", "escape", "figures", "note", "page", "pictures", "scrolling", "section", "table",
+]  # fmt: skip
 
 # Colours: Okabe and Ito's palette (2008) for what must be told apart, greys of equal contrast for the rest.
 _STYLE = """
@@ -39,16 +41,17 @@ td, th { text-align: left; padding: 3px 18px 3px 0; vertical-align: top; border-
   overflow-wrap: break-word; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; } th.k { font-weight: 400; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.m { overflow-wrap: anywhere; }
+td.m { overflow-wrap: anywhere; } td.p { min-width: 16em; }
 code, td.m { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 12.5px; }
 summary { cursor: pointer; margin: 8px 0; }
 pre { background: var(--panel); padding: 12px 14px; border-radius: 6px; overflow-x: auto; margin: 8px 0; }
 pre i { color: var(--soft); font-style: normal; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 16px; }
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(440px, 1fr)); gap: 4px 16px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr)); gap: 16px; }
+.pairs { display: grid; gap: 4px 16px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); }
 figure { margin: 0 0 12px; } figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
 figcaption { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; margin: 4px 0; }
-svg { display: block; width: 100%; height: auto; }
+svg { display: block; width: 100%; height: auto; } .scroll > svg { min-width: 680px; }
 svg text { fill: var(--soft); font: 11px system-ui, -apple-system, "Liberation Sans", sans-serif; }
 svg text.t { fill: var(--ink); paint-order: stroke; stroke: var(--bg); stroke-width: 3px; }
 svg .axis { stroke: var(--line); } svg .int8 { fill: var(--int8); }
@@ -104,15 +107,22 @@ def table(
     numeric: Sequence[int] = (),
     head: bool = True,
     mono: Sequence[int] = (),
+    prose: Sequence[int] = (),
 ) -> str:
-    """Give a table; without `head` its first column is the label of each row."""
+    """Give a table; without `head` its first column is the label of each row.
+
+    Args:
+        columns: Titles.
+        rows: One text a column.
+        numeric: Columns that are aligned at the right.
+        head: Whether the titles are shown.
+        mono: Columns of hashes and the like, which may break anywhere.
+        prose: Columns of sentences, which need some width to be read.
+    """
+    kinds = {**dict.fromkeys(prose, "p"), **dict.fromkeys(mono, "m"), **dict.fromkeys(numeric, "n")}
 
     def mark(column: int) -> str:
-        if column in numeric:
-            return ' class="n"'
-        if column in mono:
-            return ' class="m"'
-        return ""
+        return f' class="{kinds[column]}"' if column in kinds else ""
 
     def cell(column: int, text: str) -> str:
         if column == 0 and not head:
@@ -127,6 +137,11 @@ def table(
 def details(summary: str, body: str, *, opened: bool = False) -> str:
     """Give a part that is folded until it is wanted."""
     return f"<details{' open' if opened else ''}><summary>{escape(summary)}</summary>{body}</details>\n"
+
+
+def scrolling(plot: str) -> str:
+    """Give a plot that keeps its letters readable on a phone, and is pushed aside there instead."""
+    return f"<div class=scroll>{plot}</div>\n"
 
 
 def pictures(items: Iterable[tuple[str, bytes]]) -> str:

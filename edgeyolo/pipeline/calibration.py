@@ -195,7 +195,7 @@ class Calibration:
         found = self.agreement
         if wanted is not None and self.passed:
             return f"Met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for."
-        more = "More or more typical pictures, or a larger --max-float-macs, may bring more."
+        more = "More pictures, more typical ones, or a larger --max-float-macs may bring more."
         if wanted is not None:
             return f"Not met: agreement with FP32 {found:.3f}, at least {wanted:g} asked for. {more}"
         if self.searched and found < AIM:

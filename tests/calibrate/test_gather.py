@@ -66,7 +66,8 @@ def test_a_list_from_the_working_folder_as_darknet_writes_them(
     lists.mkdir()
     (lists / "train.txt").write_text("images/000.png\nimages/gone.png\n")
     gathered = gather("lists/train.txt")
-    assert [item.name for item in gathered.manifest.items] == ["images/000.png"]
+    assert gathered.manifest.root == images
+    assert [item.name for item in gathered.manifest.items] == ["000.png"]
     assert [finding.kind for finding in gathered.findings] == ["missing"]
 
 
@@ -137,6 +138,14 @@ def test_a_name_that_no_file_can_have_is_a_finding(images: Path) -> None:
     found = gather(str(path))
     assert [item.name for item in found.manifest.items] == ["000.png"]
     assert [finding.kind for finding in found.findings] == ["unreadable"]
+
+
+def test_what_is_missing_does_not_move_the_root_of_the_others(images: Path, tmp_path: Path) -> None:
+    there = sorted(images.glob("*.png"))[:2]
+    (tmp_path / "list.txt").write_text("\n".join(map(str, [*there, "/no/such.png"])))
+    found = gather(str(tmp_path / "list.txt"))
+    assert [item.path for item in found.manifest.items] == [path.name for path in there]
+    assert [(finding.kind, finding.name) for finding in found.findings] == [("missing", "/no/such.png")]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")

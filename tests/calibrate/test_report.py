@@ -1,5 +1,6 @@
 """The page, in the markup and in a real browser, in both colour schemes."""
 
+import html
 import html.parser
 import re
 import shutil
@@ -204,6 +205,16 @@ def test_in_the_dark_it_is_dark(page: Path) -> None:
     assert console == []
     assert dark.mean() < 64
     assert pixels(dark, INT8_DARK_RGB) > 2000
+
+
+@pytest.mark.needs("chromium", "opencv")
+def test_on_a_phone_nothing_is_wider_than_the_screen(page: Path) -> None:
+    # A window is never as narrow as a phone; a frame can be.
+    inside = html.escape(page.read_text(encoding="utf-8"))
+    tell = "console.log('wide:' + this.contentDocument.documentElement.scrollWidth)"
+    page.write_text(f'<iframe width=340 height=1500 onload="{tell}" srcdoc="{inside}"></iframe>')
+    _, console = screenshot(page)
+    assert any('"wide:340"' in line for line in console), console
 
 
 @pytest.mark.needs("chromium", "opencv")
