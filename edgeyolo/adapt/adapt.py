@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from edgeyolo.adapt.edit import GraphEdit
 from edgeyolo.adapt.evidence import Evidence, Wishes
 from edgeyolo.adapt.families import recognise
-from edgeyolo.adapt.inputs import has_open_size, open_picture_input, refuse_quantized, takes_bytes
+from edgeyolo.adapt.inputs import has_open_size, open_picture_input, takes_bytes
+from edgeyolo.adapt.integers import to_qdq
 from edgeyolo.adapt.metadata import metadata_names
-from edgeyolo.adapt.opset import with_opset
+from edgeyolo.adapt.opset import with_opset, without_functions
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.adapt.view import GraphView
 from edgeyolo.class_names import ClassNames, names_for, read_names
@@ -112,9 +113,8 @@ def evidence_of(model: onnx.ModelProto) -> Evidence:
 
 
 def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> tuple[onnx.ModelProto, list[str]]:
-    refuse_quantized(model)
-    raised, notes = with_opset(model)
-    return raised, [*notes, *open_picture_input(raised, options.input_wh)]
+    raised, notes = with_opset(without_functions(model))
+    return raised, [*notes, *to_qdq(raised), *open_picture_input(raised, options.input_wh)]
 
 
 def _refuse_our_own(model: onnx.ModelProto) -> None:

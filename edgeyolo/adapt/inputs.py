@@ -11,38 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeyolo.adapt.view import open_inputs
-from edgeyolo.errors import GraphError, UnsupportedOpError
+from edgeyolo.errors import GraphError
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["has_open_size", "open_picture_input", "refuse_quantized", "takes_bytes"]
+__all__ = ["has_open_size", "open_picture_input", "takes_bytes"]
 
 _PICTURE = "images"
-_INTEGER_OPS = ("ConvInteger", "DynamicQuantizeLinear", "MatMulInteger")
-
-
-def refuse_quantized(model: onnx.ModelProto) -> None:
-    """Refuse a model whose layers compute in integers already.
-
-    Raises:
-        UnsupportedOpError: It has such nodes; the message names them.
-    """
-    found = sorted(
-        {
-            node.op_type
-            for node in model.graph.node
-            if node.op_type in _INTEGER_OPS or node.op_type.startswith("QLinear")
-        }
-    )
-    if found:
-        raise UnsupportedOpError(
-            f"a float model expected, {', '.join(found)} found: it was quantised by ONNX Runtime, and its "
-            "float weights are lost",
-            hint="adapt the float model that it was made from, then: edgeyolo calibrate MODEL.onnx IMAGES",
-        )
 
 
 def open_picture_input(model: onnx.ModelProto, size_wh: tuple[int, int] | None) -> list[str]:

@@ -1,6 +1,7 @@
-"""The opset of a foreign graph: in the range that the project takes, and not below what INT8 needs.
+"""The operators of a foreign graph: of an opset that the project takes, all of them in the graph itself.
 
-Owns the raise of opset 11 and 12 to 13 by onnx's own converter, and the check that it left the weights alone.
+Owns the raise of opset 11 and 12 to 13, which INT8 needs, by onnx's own converter, the check that it left the
+weights alone, and the writing out of a model's own functions.
 """
 
 from __future__ import annotations
@@ -13,11 +14,21 @@ from edgeyolo.optional import require
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OPSETS", "with_opset"]
+__all__ = ["OPSETS", "with_opset", "without_functions"]
 
 OPSETS = range(11, 22)
 _PER_CHANNEL = 13
 """The first opset whose QuantizeLinear has one scale a channel, and whose axes are inputs everywhere."""
+
+
+def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write out the functions that PyTorch's exporter may leave in a model: what they hold is looked at."""
+    if not model.functions:
+        return model
+    inlined: onnx.ModelProto = require("onnx.inliner", why="to read an ONNX model").inline_local_functions(
+        model
+    )
+    return inlined
 
 
 def with_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:

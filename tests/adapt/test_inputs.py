@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from edgeyolo.adapt.adapt import adapt_model
 from edgeyolo.adapt.options import AdaptOptions, options_from_text
-from edgeyolo.errors import ConfigError, GraphError, ModelError, UnsupportedOpError
+from edgeyolo.errors import ConfigError, GraphError, ModelError
 from edgeyolo.pipeline.adapt import adapt as adapt_file
 from tests.adapt.foreign import BOXES, SIZE, STRIDES, Net, check, corners, picture, run
 from tests.adapt.test_predictions import anchor_free, class_scores, yolov8
@@ -109,15 +109,6 @@ def test_a_size_that_is_an_input_keeps_boxes_in_network_pixels() -> None:
     # A cell's middle plus and minus its distances: the mean over all is near the picture's middle.
     assert SIZE * 0.4 < found["boxes"].mean() < SIZE * 0.6
     assert any("orig_target_sizes" in note for note in adapted.notes)
-
-
-@pytest.mark.parametrize("kind", ["ConvInteger", "QLinearConv", "DynamicQuantizeLinear"])
-def test_integer_layers_are_refused_by_name(kind: str) -> None:
-    model = yolov8()
-    model.graph.node.append(helper.make_node(kind, ["images"], ["quantised"]))
-    with pytest.raises(UnsupportedOpError, match=kind) as caught:
-        adapt(model)
-    assert "float model" in str(caught.value.hint)
 
 
 def test_opset_is_named() -> None:
