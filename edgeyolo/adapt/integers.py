@@ -28,6 +28,7 @@ _DYNAMIC = (
     "MatMulInteger",
     "MatMulIntegerToFloat",
 )
+_FLOAT = "take the float model that it was made from: edgeyolo calibrate MODEL.onnx IMAGES"
 _ONE_INPUT = {
     "QLinearAveragePool": "AveragePool",
     "QLinearGlobalAveragePool": "GlobalAveragePool",
@@ -50,9 +51,9 @@ def to_qdq(model: onnx.ModelProto) -> list[str]:
     dynamic = sorted(kinds.intersection(_DYNAMIC))
     if dynamic:
         raise UnsupportedOpError(
-            f"a float model expected, {', '.join(dynamic)} found: quantised dynamically, with scales that are "
-            "made anew for every picture; no engine of fixed scales computes the same",
-            hint="adapt the float model that it was made from, then: edgeyolo calibrate MODEL.onnx IMAGES",
+            f"a float model expected, {', '.join(dynamic)} found: quantised dynamically, with scales made anew "
+            "for every picture; no engine of fixed scales computes the same",
+            hint=_FLOAT,
         )
     integer = sorted(kind for kind in kinds if kind.startswith("QLinear"))
     if not integer:
@@ -96,7 +97,7 @@ class _Rewriter:
         else:
             raise UnsupportedOpError(
                 f"node {node.name or node.output[0]!r}: {kind} has no Q/DQ form here",
-                hint="adapt the float model that it was made from, then: edgeyolo calibrate MODEL.onnx IMAGES",
+                hint=_FLOAT,
             )
 
     def _computed(
