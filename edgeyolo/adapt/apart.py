@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgeyolo.adapt.box_format import PIXEL_CORNERS, BoxFormat, box_format, pixel_corners
 from edgeyolo.adapt.evidence import LETTERBOX_114, STRETCH, Evidence, Normalised, Wishes, grid_of
 
@@ -70,7 +72,10 @@ class Apart:
         """Bring both to rows, boxes to corners in pixels, scores to 0..1."""
         pair = _pair(view)
         assert pair is not None  # it matched
-        boxes = edit.rows(edit.float32(pair.boxes.name, pair.boxes.dtype), pair.box_axis, "box_rows")
+        boxes = edit.float32(pair.boxes.name, pair.boxes.dtype)
+        if len(view.shape(pair.boxes.name) or ()) == 4:
+            boxes = edit.node("Reshape", (boxes, edit.constant([0, pair.count, 4], "flat", np.int64)), "flat")
+        boxes = edit.rows(boxes, pair.box_axis, "box_rows")
         chosen = evidence.details["format"]
         assert isinstance(chosen, BoxFormat)
         boxes = pixel_corners(edit, boxes, 2, chosen, view.input_wh)
@@ -89,7 +94,8 @@ def _pair(view: GraphView) -> _Pair | None:
 
     With four classes both fit: the scores are then those that come from an activation, or the second.
     """
-    cubes = [item for item in view.outputs if len(item.shape) == 3 and None not in item.shape[1:]]
+    cubes = [_flat(item) for item in view.outputs]
+    cubes = [item for item in cubes if len(item.shape) == 3 and None not in item.shape[1:]]
     found = [
         pair for boxes in cubes for scores in cubes if boxes is not scores and (pair := _fit(boxes, scores))
     ]
@@ -98,6 +104,12 @@ def _pair(view: GraphView) -> _Pair | None:
     plain = [pair for pair in found if not view.is_activated(pair.boxes.name)]
     known = [pair for pair in found if _format(view, pair.boxes, pair.box_axis) is not None]
     return next(iter((*known, *plain, *found)), None)
+
+
+def _flat(output: Tensor) -> Tensor:
+    """See ``[B, N, 1, 4]`` as ``[B, N, 4]``: YOLOv4 in PyTorch has its boxes once for all classes."""
+    batch, *sizes = output.shape or (None,)
+    return output._replace(shape=(batch, sizes[0], 4)) if sizes[1:] == [1, 4] else output
 
 
 def _fit(boxes: Tensor, scores: Tensor) -> _Pair | None:

@@ -22,7 +22,7 @@ __all__ = ["PIXEL_CENTERS", "PIXEL_CORNERS", "BoxFormat", "box_format", "format_
 
 _SCALINGS = {"Div", "Mul"}
 _LEAST_BOXES = 8  # fewer tell too little
-_LARGEST_PART = 2.0  # a box that sticks out of the picture by its own size is still a part of its sides
+_LARGEST_PART = 4.0  # boxes of noise stick out of the picture, but pixels reach its far side
 
 
 class BoxFormat(NamedTuple):
@@ -55,7 +55,8 @@ def box_format(view: GraphView, tensor: str, values: npt.NDArray[np.generic] | N
         2. Two halves of which the second is a sum: a point plus a distance, so corners.
         3. Two halves of which the second is a difference, a power, an exponential or a product: a size.
         4. Four values of which the third is a sum: corners.
-        5. The values: corners where no box is inside out; parts where none is far outside 0 to 1.
+        5. The values: corners where no box is inside out.
+        6. The values again: parts of the sides where none is far outside 0 to 1.
 
     Args:
         view: The graph.
@@ -65,7 +66,11 @@ def box_format(view: GraphView, tensor: str, values: npt.NDArray[np.generic] | N
     Returns:
         The format, None where no rule fits.
     """
-    return _by_structure(view, tensor) or (None if values is None else format_of_values(values))
+    found = _by_structure(view, tensor)
+    seen = None if values is None else format_of_values(values)
+    if found is None or seen is None:
+        return found or seen
+    return found._replace(relative=found.relative or seen.relative)
 
 
 def pixel_corners(edit: GraphEdit, boxes: str, axis: int, found: BoxFormat, input_wh: tuple[int, int]) -> str:
@@ -109,7 +114,7 @@ def _by_structure(view: GraphView, tensor: str) -> BoxFormat | None:
 
 
 def format_of_values(values: npt.NDArray[np.generic]) -> BoxFormat | None:
-    """Tell the format by rule 5 alone.
+    """Tell the format by the rules of values alone.
 
     Args:
         values: Boxes of a picture of noise, ``[B, N, 4]``.

@@ -36,7 +36,19 @@ YOLOX = Preprocess(resize="letterbox_top_left", channels="bgr", scale=1.0, pad_v
 STRETCH = Preprocess(resize="stretch")
 """RT-DETR and its kin: stretched, RGB, 0..1."""
 
-_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (16, 32), (4, 8, 16, 32), (8, 16), (32,), (16,), (8,))
+_STRIDES = (
+    (8, 16, 32),
+    (8, 16, 32, 64),
+    (16, 32),
+    (4, 8, 16, 32),
+    (4, 8, 16, 32, 64),
+    (4, 8, 16),
+    (16, 32, 64),
+    (8, 16),
+    (32,),
+    (16,),
+    (8,),
+)
 _ANCHORS = (1, 3)
 
 

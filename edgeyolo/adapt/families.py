@@ -12,9 +12,10 @@ from edgeyolo.adapt.distances import ClassesFirst, DistancePairs, DistancesFirst
 from edgeyolo.adapt.end_to_end import EndToEnd, EndToEndApart
 from edgeyolo.adapt.evidence import Evidence, Family, Wishes
 from edgeyolo.adapt.fastest import FastestDet, YoloFastestV2
-from edgeyolo.adapt.predictions import Columns, RowsDecoded, RowsUndecoded
+from edgeyolo.adapt.predictions import Columns, RowsDecoded
 from edgeyolo.adapt.raw_heads import RawHeads
 from edgeyolo.adapt.suppression import EfficientNms, OnnxNms
+from edgeyolo.adapt.yolox import RowsUndecoded
 from edgeyolo.errors import ConfigError, GraphError
 
 if TYPE_CHECKING:

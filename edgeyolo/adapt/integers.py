@@ -51,8 +51,8 @@ def to_qdq(model: onnx.ModelProto) -> list[str]:
     dynamic = sorted(kinds.intersection(_DYNAMIC))
     if dynamic:
         raise UnsupportedOpError(
-            f"a float model expected, {', '.join(dynamic)} found: quantised dynamically, with scales made anew "
-            "for every picture; no engine of fixed scales computes the same",
+            f"a float model expected, {', '.join(dynamic)} found: its scales are made anew for every "
+            "picture; no engine of fixed scales computes the same",
             hint=_FLOAT,
         )
     integer = sorted(kind for kind in kinds if kind.startswith("QLinear"))

@@ -1,7 +1,7 @@
-"""Detectors that give one row (or one column) a box: YOLOX, YOLOv5 and v7 with their grid, YOLOv8 to 12.
+"""Detectors that give one decoded row (or column) a box: YOLOv5 and v7 with their grid, YOLOv8 to 12.
 
-Owns the reading of that one output tensor: where its boxes, objectness and classes are, and whether the
-decode is in the graph already. What tells the families apart is how the head put the tensor together.
+Owns these two families and what they share with YOLOX before its decode (`edgeyolo.adapt.yolox`): evidence
+and scores of one tensor that holds everything. What tells them apart is how the head put it together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from edgeyolo.adapt.box_format import PIXEL_CENTERS, BoxFormat, box_format, pixel_corners
 from edgeyolo.adapt.evidence import LETTERBOX_114, STRETCH, YOLOX, Evidence, Grid, Normalised, Wishes, grid_of
-from edgeyolo.adapt.levels import cells_of
 from edgeyolo.adapt.value_layout import ValueLayout, value_layout
 from edgeyolo.errors import GraphError, UnsupportedOpError
 
@@ -21,55 +20,10 @@ if TYPE_CHECKING:
     from edgeyolo.adapt.view import GraphView
     from edgeyolo.spec import Preprocess
 
-__all__ = ["Columns", "RowsDecoded", "RowsUndecoded"]
+__all__ = ["Columns", "RowsDecoded", "is_decoded", "logit_notes", "row_evidence", "row_scores"]
 
 _ARITHMETIC = {"Add", "Div", "Exp", "Mul", "Pow", "Softplus", "Sub"}
 _ANGLES = {"Cos", "Sin"}
-
-
-class RowsUndecoded:
-    """YOLOX as its exporter leaves it: offsets in cells and logarithms of sizes, a row a cell."""
-
-    name = "yolox"
-    layout = "[B,N,5+C] of offsets and log sizes, objectness, classes"
-
-    def matches(self, view: GraphView, wishes: Wishes) -> Evidence | None:
-        """See `Family.matches`."""
-        layout = value_layout(view, wishes)
-        if layout is None or not layout.objectness or _is_decoded(view, layout):
-            return None
-        if layout.guessed and wishes.family != self.name:
-            return None
-        grid = grid_of(view.input_wh, layout.count)
-        if grid is None or grid.anchors != 1:
-            return None
-        return _evidence(
-            self.name,
-            layout,
-            grid,
-            YOLOX,
-            ["no arithmetic between the last convolutions and its box values: the decode is missing"],
-            _logits(view, layout),
-        )
-
-    def normalise(self, view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised:
-        """Append ``(cell + xy) * stride`` and ``exp(wh) * stride``.
-
-        Source:
-            YOLOX, arXiv 2107.08430, section 2.1; the project's ``demo_postprocess`` (Apache-2.0).
-        """
-        layout, source = _open(edit, evidence)
-        grid = Grid(evidence.strides, 1)
-        corner, size = cells_of(
-            (*cells, stride) for cells, stride in zip(grid.cells(view.input_wh), grid.strides, strict=True)
-        )
-        values = edit.rows(source, layout.axis, "values")
-        moved = edit.node("Add", (edit.cut(values, 2, 0, 2, "xy"), edit.constant(corner, "cell")), "in_cells")
-        center = edit.node("Mul", (moved, edit.constant(size, "stride")), "center")
-        grown = edit.node("Exp", (edit.cut(values, 2, 2, 4, "log_wh"),), "exp")
-        wh = edit.node("Mul", (grown, edit.constant(size, "stride")), "size")
-        boxes = edit.corners(center, wh, 2)
-        return Normalised(boxes, _scores(view, edit, layout, values, 2), layout.count)
 
 
 class RowsDecoded:
@@ -81,7 +35,7 @@ class RowsDecoded:
     def matches(self, view: GraphView, wishes: Wishes) -> Evidence | None:
         """See `Family.matches`."""
         layout = value_layout(view, wishes)
-        if layout is None or not layout.objectness or not _is_decoded(view, layout):
+        if layout is None or not layout.objectness or not is_decoded(view, layout):
             return None
         _refuse_angles(view, layout)
         grid = grid_of(view.input_wh, layout.count)
@@ -109,7 +63,7 @@ class Columns:
         if layout is None or layout.objectness:
             return None
         _refuse_angles(view, layout)
-        if not _is_decoded(view, layout):
+        if not is_decoded(view, layout):
             return None
         grid = grid_of(view.input_wh, layout.count)
         # Ultralytics' RT-DETR: queries, no cells.
@@ -122,8 +76,12 @@ class Columns:
         return _decoded(view, edit, evidence)
 
 
-def _is_decoded(view: GraphView, layout: ValueLayout) -> bool:
-    return bool(view.head_ops(layout.box_leaf) & _ARITHMETIC)
+def is_decoded(view: GraphView, layout: ValueLayout) -> bool:
+    """Say whether the graph itself brings box values to their place."""
+    ops = view.head_ops(layout.box_leaf)
+    # Boxes of queries are a sigmoid of the whole picture; those of cells still have to be moved to theirs.
+    queries = grid_of(view.input_wh, layout.count) is None
+    return bool(ops & _ARITHMETIC) or (queries and "Sigmoid" in ops)
 
 
 def _refuse_angles(view: GraphView, layout: ValueLayout) -> None:
@@ -134,7 +92,8 @@ def _refuse_angles(view: GraphView, layout: ValueLayout) -> None:
         )
 
 
-def _logits(view: GraphView, layout: ValueLayout) -> list[str]:
+def logit_notes(view: GraphView, layout: ValueLayout) -> list[str]:
+    """Tell that scores lack their sigmoid, where they do."""
     return ["scores are logits in the graph: a Sigmoid is added"] if _need_sigmoid(view, layout) else []
 
 
@@ -160,9 +119,9 @@ def _decoded_evidence(
 ) -> Evidence:
     found = _format(view, layout)
     chosen = found or PIXEL_CENTERS
-    told, assumed = [*reasons], [*_logits(view, layout)]
+    told, assumed = [*reasons], [*logit_notes(view, layout)]
     (told if found else assumed).append(f"boxes are {chosen}")
-    evidence = _evidence(family, layout, grid, preprocess, told, assumed)
+    evidence = row_evidence(family, layout, grid, preprocess, told, assumed)
     return dataclasses.replace(
         evidence, final=grid is None and chosen.relative, details={**evidence.details, "format": chosen}
     )
@@ -172,7 +131,7 @@ def _is_split_box(view: GraphView, layout: ValueLayout) -> bool:
     return [leaf.width for leaf in view.leaves(layout.output.name, layout.axis)][:2] == [2, 2]
 
 
-def _evidence(
+def row_evidence(
     family: str,
     layout: ValueLayout,
     grid: Grid | None,
@@ -180,6 +139,19 @@ def _evidence(
     reasons: Sequence[str],
     assumed: Sequence[str],
 ) -> Evidence:
+    """Put the evidence of one tensor together.
+
+    Args:
+        family: Its name.
+        layout: Where things are in the tensor.
+        grid: How its boxes lie on the picture; None for queries.
+        preprocess: How the family sees pictures.
+        reasons: What else speaks for the family.
+        assumed: What was taken for granted.
+
+    Raises:
+        GraphError: No value is left for a class.
+    """
     if layout.classes < 1:
         raise GraphError(
             f"output {layout.output.name!r} [B,{','.join(map(str, layout.output.shape[1:]))}]: "
@@ -218,11 +190,11 @@ def _decoded(view: GraphView, edit: GraphEdit, evidence: Evidence) -> Normalised
     chosen = evidence.details["format"]
     assert isinstance(chosen, BoxFormat)
     boxes = pixel_corners(edit, edit.cut(source, axis, 0, 4, "box"), axis, chosen, view.input_wh)
-    scores = _scores(view, edit, layout, source, axis)
+    scores = row_scores(view, edit, layout, source, axis)
     return Normalised(edit.rows(boxes, axis, "box_rows"), edit.rows(scores, axis, "score_rows"), layout.count)
 
 
-def _scores(view: GraphView, edit: GraphEdit, layout: ValueLayout, source: str, axis: int) -> str:
+def row_scores(view: GraphView, edit: GraphEdit, layout: ValueLayout, source: str, axis: int) -> str:
     """Give the classes, times objectness where there is one."""
 
     def part(begin: int, end: int, what: str) -> str:

@@ -121,6 +121,8 @@ def _maps(view: GraphView, wishes: Wishes) -> list[_Map]:
     maps = [head for item in found if (head := _map(item, view.input_wh, len(found), wishes)) is not None]
     kinds = {(item.anchors, item.values) for item in maps}
     strides = {item.stride for item in maps}
+    if len(found) == 1 and not wishes.anchors and wishes.family is None:
+        return []  # one map may be anything, of segmentation for one
     if len(maps) < len(found) or len(kinds) != 1 or len(strides) < len(maps):
         return []
     return sorted(maps, key=lambda item: item.stride)

@@ -77,7 +77,7 @@ def value_layout(view: GraphView, wishes: Wishes) -> ValueLayout | None:
 
 
 def _value_axis(view: GraphView, output: Tensor) -> int | None:
-    """Tell the axis of values from that of boxes: by strides, else the boxes are more than the values."""
+    """Tell the axis of values from that of boxes: by strides, by what was joined, else boxes are more."""
     first, second = output.shape[1:]
     if first is None or second is None:
         return None
@@ -85,6 +85,9 @@ def _value_axis(view: GraphView, output: Tensor) -> int | None:
     fitting = [axis for axis, count in counts.items() if grid_of(view.input_wh, count)]
     if len(fitting) == 1 and (output.shape[fitting[0]] or 0) >= 5:
         return fitting[0]
+    joined = [axis for axis in (1, 2) if _box_leaves(view.leaves(output.name, axis))[1]]
+    if len(joined) == 1:
+        return joined[0]
     axis = 2 if first > second else 1
     return axis if counts[axis] >= 2 * (output.shape[axis] or 0) and (output.shape[axis] or 0) >= 5 else None
 
