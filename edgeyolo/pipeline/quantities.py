@@ -18,6 +18,7 @@ _BYTES = {
     **{f"{unit}b": 1000**power for power, unit in enumerate(("", "k", "m", "g", "t"))},
     **{f"{unit}ib": 1024**power for power, unit in enumerate(("k", "m", "g", "t"), start=1)},
 }
+_MOST = 1e18
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -29,13 +30,13 @@ def bytes_from_text(text: str, *, option: str) -> int:
         option: The option, for its error.
 
     Raises:
-        ConfigError: It is none, or zero.
+        ConfigError: It is none, or not a sensible one.
 
     Examples:
         >>> bytes_from_text("20G", option="--max-size"), bytes_from_text("1.5 KiB", option="--max-size")
         (20000000000, 1536)
     """
-    return int(_read(text, _BYTES, f"{option}: a size such as 500M or 20G expected"))
+    return int(_read(text, _BYTES, 1, f"{option}: a size such as 500M or 20G expected"))
 
 
 def seconds_from_text(text: str, *, option: str) -> float:
@@ -46,19 +47,19 @@ def seconds_from_text(text: str, *, option: str) -> float:
         option: The option, for its error.
 
     Raises:
-        ConfigError: It is none, or zero.
+        ConfigError: It is none, or not a sensible one.
 
     Examples:
         >>> seconds_from_text("10m", option="--segment"), seconds_from_text("0.5", option="--segment")
         (600.0, 0.5)
     """
-    return float(_read(text, _SECONDS, f"{option}: a time such as 30s, 10m or 1h expected"))
+    return _read(text, _SECONDS, 0.001, f"{option}: a time such as 30s, 10m or 1h expected")
 
 
-def _read(text: str, units: dict[str, int], expected: str) -> float:
+def _read(text: str, units: dict[str, int], least: float, expected: str) -> float:
     match = _QUANTITY.fullmatch(text.strip())
     factor = units.get(match[2].lower()) if match else None
     value = float(match[1]) * factor if match and factor is not None else 0.0
-    if value <= 0:
+    if not least <= value <= _MOST:
         raise ConfigError(f"{expected}, {text!r} found")
     return value

@@ -24,6 +24,7 @@ def open_save(
     *,
     segment_s: float | None = None,
     max_bytes: int | None = None,
+    hurry: Callable[[], bool] = lambda: False,
 ) -> Sink:
     """Make the sink of ``--save``, which is one for each camera.
 
@@ -34,19 +35,23 @@ def open_save(
         sources: Camera to source.
         segment_s: Seconds of a video's segments; None for one file.
         max_bytes: Most bytes of all segments of a camera; the oldest are deleted.
+        hurry: Whether the run must end now.
 
     Raises:
         ConfigError: The name means nothing that these sources could fill, or is one of them.
         OutputError: A folder cannot be made.
         MissingDependencyError: Nothing here encodes a video.
     """
-    if path.suffix.lower() == _VIDEO_SUFFIX and not path.is_dir():
-        return _each(
-            sources,
-            path,
-            lambda camera: path.with_stem(f"{path.stem}-{camera}"),
-            lambda to, source: _video_sink(to, source, segment_s, max_bytes),
+
+    def video(to: Path, source: Source) -> Sink:
+        if not source.live and segment_s is None:
+            return VideoSink(to, fps=source.fps)
+        return RecorderSink(
+            to, live=source.live, fps=source.fps, segment_s=segment_s, max_bytes=max_bytes, hurry=hurry
         )
+
+    if path.suffix.lower() == _VIDEO_SUFFIX and not path.is_dir():
+        return _each(sources, path, lambda camera: path.with_stem(f"{path.stem}-{camera}"), video)
     if segment_s is not None:
         raise ConfigError(f"--segment: --save FILE.mp4 expected, --save {path} found", hint="--save out.mp4")
     if path.is_dir() or not path.suffix:
@@ -78,12 +83,6 @@ def _each(
     for to in paths.values():
         refuse_overwrite("--save", to, sources)
     return PerCamera({camera: make(paths[camera], source) for camera, source in sources.items()})
-
-
-def _video_sink(path: Path, source: Source, segment_s: float | None, max_bytes: int | None) -> Sink:
-    if not source.live and segment_s is None:
-        return VideoSink(path, fps=source.fps)
-    return RecorderSink(path, live=source.live, fps=source.fps, segment_s=segment_s, max_bytes=max_bytes)
 
 
 def refuse_overwrite(option: str, path: Path, sources: Mapping[str, Source]) -> None:

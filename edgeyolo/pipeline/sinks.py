@@ -6,7 +6,7 @@ Owns which option makes which sink, and the order in which they open. Each sink 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,17 +112,23 @@ def open_sinks(
         OutputError: A file cannot be begun.
         MissingDependencyError: What a sink needs is absent.
     """
+
+    def hurry() -> bool:
+        return control.stopping
+
     live = {camera for camera, source in sources.items() if source.live}
     if config.show:  # before PyAV is loaded, in whose libxcb OpenCV's windows hang
         yield WindowSink(control, {camera: camera in live for camera in sources})
     if config.web is not None:
         yield WebSink(config.web, names, control, zones=zones)
     if config.mqtt is not None:
-        yield MqttSink(mqtt_address(config.mqtt), names, live=live)
+        yield MqttSink(mqtt_address(config.mqtt), names, live=live, hurry=hurry)
     if config.webhook is not None:
-        yield _webhook_sink(config.webhook, names)
+        yield _webhook_sink(config.webhook, names, hurry)
     if config.save is not None:
-        yield open_save(config.save, sources, segment_s=config.segment_s, max_bytes=config.max_bytes)
+        yield open_save(
+            config.save, sources, segment_s=config.segment_s, max_bytes=config.max_bytes, hurry=hurry
+        )
     if config.jsonl is not None:
         refuse_overwrite("--jsonl", config.jsonl, sources)
         yield JsonLinesSink(
@@ -137,7 +143,7 @@ def open_sinks(
         yield ProgressSink(_frames_to_come(sources, limit), live=bool(live))
 
 
-def _webhook_sink(config: WebhookConfig, names: tuple[str, ...]) -> Sink:
+def _webhook_sink(config: WebhookConfig, names: tuple[str, ...], hurry: Callable[[], bool]) -> Sink:
     address, secret = webhook_address(config.url), None
     if config.secret_file is not None:
         try:
@@ -146,7 +152,7 @@ def _webhook_sink(config: WebhookConfig, names: tuple[str, ...]) -> Sink:
             raise ConfigError(f"--webhook-secret-file: {config.secret_file}: {exc.strerror}") from exc
         if not secret:
             raise ConfigError(f"--webhook-secret-file: a secret expected, {config.secret_file} is empty")
-    return WebhookSink(address, names, secret=secret, pictures=config.pictures)
+    return WebhookSink(address, names, hurry=hurry, secret=secret, pictures=config.pictures)
 
 
 def _frames_to_come(sources: Mapping[str, Source], limit: int | None) -> int | None:

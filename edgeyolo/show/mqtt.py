@@ -18,7 +18,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -37,8 +37,10 @@ _IN_FLIGHT = 20
 _WAITING = 1000
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1, 60
 _KEEP_ALIVE_S = 30  # a broker that says nothing for so long is gone
-_CLOSE_S = 0.8  # these and two of the next are less than 2 s
-_LEAVE_S = 0.4
+_DRAIN_S = 30.0  # where a file ended and nobody waits
+_CLOSE_S = 0.4  # with the other sinks, a run ends within 2 s of a signal
+_LEAVE_S = 0.2
+_LOOK_EVERY_S = 0.05
 
 
 class _Message(NamedTuple):
@@ -53,6 +55,7 @@ class MqttSink:
         address: The broker; one that is not there is tried again for ever, after 1 s and up to 60 s.
         names: Class names; the index is the class id.
         live: Cameras whose messages say how old the result is.
+        hurry: Whether the run must end now; until then `close` waits for a broker that is there.
 
     Raises:
         MissingDependencyError: paho-mqtt is not here.
@@ -61,10 +64,18 @@ class MqttSink:
 
     wants_picture = False
 
-    def __init__(self, address: MqttAddress, names: tuple[str, ...], *, live: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        address: MqttAddress,
+        names: tuple[str, ...],
+        *,
+        live: Collection[str] = (),
+        hurry: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._address = address
         self._names = names
         self._live = frozenset(live)
+        self._hurry = hurry
         self._due_s: dict[str, float] = {}
         self._events: deque[_Message] = deque()
         self._detections: deque[_Message] = deque()
@@ -99,11 +110,15 @@ class MqttSink:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Publish what waits, as far as a second lets it, and say goodbye; twice is harmless."""
+        """Publish what waits, as far as there is time, and say goodbye; twice is harmless."""
         with self._changed:
             if self._closing:
                 return
-            self._changed.wait_for(lambda: self._told_away or self._left() == 0, _CLOSE_S)
+            begun_s = time.monotonic()
+            while self._left() and not self._told_away:
+                if time.monotonic() - begun_s > (_CLOSE_S if self._hurry() else _DRAIN_S):
+                    break
+                self._changed.wait(_LOOK_EVERY_S)
             self._closing = True
             self.dropped += self._left()
             self._changed.notify_all()

@@ -16,6 +16,8 @@ __all__ = ["Outbox"]
 
 Item = TypeVar("Item")
 
+_LOOK_EVERY_S = 0.05
+
 
 class Outbox(Generic[Item]):
     """Takes items from one thread, and delivers them in order on another.
@@ -49,7 +51,7 @@ class Outbox(Generic[Item]):
         self._when_full = when_full
         self._items: deque[Item] = deque()
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._delivering = False
         self._failure: BaseException | None = None
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name=f"edgeyolo-{name}", daemon=True)
@@ -59,6 +61,13 @@ class Outbox(Generic[Item]):
     def closing(self) -> bool:
         """Whether `close` was called: a deliverer has no time any more."""
         return self._closing
+
+    def drain(self, hurry: Callable[[], bool], patience_s: float) -> None:
+        """Wait until all is delivered, until `hurry` says so, or for `patience_s` seconds at most."""
+        ends_s = time.monotonic() + patience_s
+        with self._changed:
+            while (self._items or self._delivering) and not hurry() and time.monotonic() < ends_s:
+                self._changed.wait(_LOOK_EVERY_S)
 
     def sleep(self, seconds: float) -> bool:
         """Wait on the outbox's thread, until `close` is called at most; give whether it was."""
@@ -118,16 +127,19 @@ class Outbox(Generic[Item]):
                     self._changed.wait()
                 if not self._items:
                     return
-                item = self._items.popleft()
+                item, self._delivering = self._items.popleft(), True
                 self._changed.notify_all()
             try:
                 self._deliver(item)
             except BaseException as exc:  # noqa: BLE001 - carried to the thread that fills the outbox
                 with self._changed:
-                    self._failure = exc
+                    self._failure, self._delivering = exc, False
                     self._items.clear()
                     self._changed.notify_all()
                 return
+            with self._changed:
+                self._delivering = False
+                self._changed.notify_all()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ _log = logging.getLogger(__name__)
 _USUAL_FPS = 30.0
 # Frames that wait for the encoder: a third of a second at the usual rate, 60 MB at 1080p.
 _WAITING = 10
-_CLOSE_S = 1.5  # a run ends within 2 s
+_DRAIN_S = 30.0
+_CLOSE_S = 0.8  # with the other sinks, a run ends within 2 s of a signal
 _TRY_AGAIN_AFTER_S = 10.0
 _CHECK_SIZE_EVERY_S = 1.0
 # Recording starts again when a minute or so fits.
@@ -79,6 +81,7 @@ class RecorderSink:
         fps: Usual frames a second.
         segment_s: Seconds of a segment; None for one file.
         max_bytes: Most bytes of all segments, those of earlier runs too; the oldest are deleted.
+        hurry: Whether the run must end now; until then `close` waits for the encoder.
 
     Raises:
         MissingDependencyError: Nothing here encodes H.264.
@@ -94,9 +97,11 @@ class RecorderSink:
         fps: float | None = None,
         segment_s: float | None = None,
         max_bytes: int | None = None,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._path = Path(path)
         self._live = live
+        self._hurry = hurry
         self._fps = fps or _USUAL_FPS
         self._segment_s = segment_s
         self._segments = None if segment_s is None else Segments(self._path, max_bytes=max_bytes)
@@ -141,6 +146,8 @@ class RecorderSink:
         Raises:
             OutputError: A file source's frames cannot be written.
         """
+        if self._live:
+            self._outbox.drain(self._hurry, _DRAIN_S)
         if not self._outbox.close(_CLOSE_S if self._live else None):
             _log.warning("%s: the encoder did not finish in time", self._path)
             return  # the file plays as it is

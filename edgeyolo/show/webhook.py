@@ -18,7 +18,7 @@ import http.client
 import logging
 import ssl
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -39,7 +39,8 @@ _TIMEOUT_S = 5.0
 _WAITING = 256
 _ATTEMPTS = 5
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
-_CLOSE_S = 1.5  # a run ends within 2 s
+_DRAIN_S = 30.0  # where a file ended and nobody waits
+_CLOSE_S = 0.5  # with the other sinks, a run ends within 2 s of a signal
 _BUSY = frozenset({408, 425, 429})  # not now, rather than not this
 _PICTURE_WIDTH = 640
 _PICTURE_QUALITY = 80
@@ -116,6 +117,7 @@ class WebhookSink:
     Args:
         address: The receiver.
         names: Class names; the index is the class id.
+        hurry: Whether the run must end now; until then `close` waits for a receiver that answers.
         secret: Signs each body: ``X-EdgeYOLO-Signature: sha256=HEX`` is its HMAC.
         pictures: Whether an event has its annotated picture: ``"picture"``, a JPEG in base64.
     """
@@ -127,10 +129,12 @@ class WebhookSink:
         address: WebhookAddress,
         names: Sequence[str],
         *,
+        hurry: Callable[[], bool] = lambda: True,
         secret: bytes | None = None,
         pictures: bool = False,
     ) -> None:
         self._address = address
+        self._hurry = hurry
         self._secret = secret
         self._painter = Painter(names) if pictures else None
         self._tls = ssl.create_default_context() if address.tls else None
@@ -159,6 +163,7 @@ class WebhookSink:
 
     def close(self) -> None:
         """Post what waits, as far as there is time; twice is harmless."""
+        self._outbox.drain(lambda: self._told_away or self._hurry(), _DRAIN_S)
         if not self._outbox.close(_CLOSE_S):
             _log.warning("%s: does not answer; events are lost", self._address)
 

@@ -243,7 +243,7 @@ def test_a_live_camera_never_waits_for_the_encoder(
 ) -> None:
     monkeypatch.setattr(recorder, "best_encoder", lambda: VideoEncoder(_Stuck, "stuck"))
     monkeypatch.setattr(recorder, "_CLOSE_S", 0.1)
-    sink = RecorderSink(tmp_path / "out.mp4", live=True)
+    sink = RecorderSink(tmp_path / "out.mp4", live=True, hurry=lambda: True)
     for index in range(200):
         sink.write(live(index, index / 25))  # would wait for ever
     assert 180 <= sink.dropped < 200
