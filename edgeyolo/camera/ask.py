@@ -12,11 +12,11 @@ import contextlib
 import hashlib
 import re
 import socket
-import ssl
 import urllib.error
 import urllib.request
 
 from edgeyolo.camera.address import Address
+from edgeyolo.camera.reach import tls_context
 
 __all__ = ["status_of"]
 
@@ -42,12 +42,8 @@ def status_of(address: Address, *, timeout_s: float) -> int | None:
         return None
 
 
-def _tls(address: Address) -> ssl.SSLContext:
-    return ssl.create_default_context() if address.options.verify else ssl._create_unverified_context()
-
-
 def _http_status(address: Address, timeout_s: float) -> int:
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=_tls(address))]
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=tls_context(address))]
     if address.user is not None:
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, address.location, address.user, address.password or "")
@@ -71,7 +67,7 @@ def _rtsp_status(address: Address, timeout_s: float) -> int:
         )
         if address.scheme == "rtsps":
             connection = stack.enter_context(
-                _tls(address).wrap_socket(connection, server_hostname=address.host)
+                tls_context(address).wrap_socket(connection, server_hostname=address.host)
             )
         status, head = _describe(connection, address, 1, "")
         if status == _UNAUTHORIZED and address.user is not None:

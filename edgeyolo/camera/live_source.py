@@ -20,7 +20,7 @@ from edgeyolo.camera.grabber import Grabber, Shot
 from edgeyolo.camera.opencv_grabber import OpenCvGrabber, OpenCvTarget
 from edgeyolo.camera.pipelines import Recipe
 from edgeyolo.camera.reach import why_unreachable
-from edgeyolo.errors import MissingDependencyError, SourceError, SourceRefusedError
+from edgeyolo.errors import MissingDependencyError, SourceError, SourceOpenError, SourceRefusedError
 from edgeyolo.frames import Frame
 from edgeyolo.gstreamer import apt_line, load_gst, missing_elements
 
@@ -142,20 +142,25 @@ class LiveSource(abc.ABC):
         forced = self.address.options.backend
         target = self.opencv_target()
         if forced == "opencv" and target is not None:
-            return target, "read by OpenCV, as asked"
+            return self._able(target), "read by OpenCV, as asked"
         lack = _lack(self.elements)
         if lack is None:
             return None, ""
         if forced == "gstreamer" or target is None:
             raise MissingDependencyError(f"{self.name}: {lack}", hint=apt_line(self.elements))
-        return target, f"read by OpenCV, for {lack}"
+        return self._able(target), f"read by OpenCV, for {lack}"
+
+    def _able(self, target: OpenCvTarget) -> OpenCvTarget:
+        if target.lack is not None:
+            raise SourceOpenError(f"{self.name}: {target.lack}", hint=target.remedy)
+        return target
 
     def _peer(self, closed: threading.Event) -> Peer:
         address = self.address
         peer = Peer(name=self.name, secrets=(address.given,), has_login=address.user is not None)
         if address.scheme not in NETWORK:
             return peer
-        reach = partial(why_unreachable, address.host, address.port, timeout_s=_REACH_S, cancel=closed)
+        reach = partial(why_unreachable, address, timeout_s=_REACH_S, cancel=closed)
         return replace(peer, reach=reach, status=partial(status_of, address, timeout_s=_REACH_S))
 
     def _check_size(self, shot: Shot) -> None:

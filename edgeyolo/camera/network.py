@@ -31,7 +31,15 @@ class _NetworkSource(LiveSource):
 
     def opencv_target(self) -> OpenCvTarget:
         """Give the address with credentials, as FFmpeg takes them."""
-        return OpenCvTarget(self._location_with_login())
+        options, lack, remedy = self.address.options, None, None
+        if options.decoder:
+            lack, remedy = "OpenCV chooses its decoder itself", "leave out decoder="
+        elif options.verify and self.address.scheme in ("rtsps", "https"):
+            lack, remedy = (
+                "OpenCV does not check certificates",
+                "?verify=0 accepts that; GStreamer does check",
+            )
+        return OpenCvTarget(self._location_with_login(), lack=lack, remedy=remedy)
 
     def _location_with_login(self) -> str:
         address = self.address

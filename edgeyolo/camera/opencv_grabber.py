@@ -56,10 +56,14 @@ class OpenCvTarget:
     Args:
         location: A device, or a URL with credentials.
         mode: Gives the mode of a device.
+        lack: Why OpenCV cannot do what is asked, where it cannot.
+        remedy: What to do then.
     """
 
     location: str
     mode: Callable[[], Mode] | None = None
+    lack: str | None = None
+    remedy: str | None = None
 
 
 class OpenCvGrabber:
@@ -76,8 +80,6 @@ class OpenCvGrabber:
     def __init__(
         self, target: OpenCvTarget, peer: Peer, options: Options, note: str, *, stall_timeout_s: float
     ) -> None:
-        if options.decoder is not None:
-            raise SourceOpenError(f"{peer.name}: decoder= is for GStreamer; {note}")
         self._cv2 = require("cv2", why="to read a camera without GStreamer")
         self._target, self._peer, self._options = target, peer, options
         self._stall_timeout_s = stall_timeout_s

@@ -34,7 +34,8 @@ class UsbSource(LiveSource):
 
     def opencv_target(self) -> OpenCvTarget:
         """Give the device; the mode is asked of the driver as for GStreamer."""
-        return OpenCvTarget(self.address.location, mode=self._mode)
+        lack = "OpenCV chooses its decoder itself" if self.address.options.decoder else None
+        return OpenCvTarget(self.address.location, mode=self._mode, lack=lack, remedy="leave out decoder=")
 
     def _mode(self) -> Mode:
         device = read_device(self.address.location)

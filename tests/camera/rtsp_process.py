@@ -38,7 +38,8 @@ class RtspServer:
 
     def url(self, path: str = "/cam", *, login: str = "", query: str = "") -> str:
         """Give an address of it."""
-        return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}{path}{query}"
+        scheme = "rtsps" if "--certificate" in self._arguments else "rtsp"
+        return f"{scheme}://{login}{'@' if login else ''}127.0.0.1:{self.port}{path}{query}"
 
     def kill(self) -> None:
         """End it as a power cut would."""

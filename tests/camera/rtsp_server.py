@@ -16,7 +16,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 gi.require_version("GstRtsp", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 X26 = "tune=zerolatency speed-preset=ultrafast key-int-max={gop}"
 PICTURES = {
@@ -41,17 +41,15 @@ def recorded(path: str) -> str:
     return f'filesrc location="{path}" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1'
 
 
-def login(text: str, *, digest: bool) -> GstRtspServer.RTSPAuth:
+def login(auth: GstRtspServer.RTSPAuth, text: str, *, digest: bool) -> None:
     user, _, password = text.partition(":")
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "viewer")
-    auth = GstRtspServer.RTSPAuth()
     if digest:
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
         auth.add_digest(user, password, token)
     else:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
-    return auth
 
 
 def factory(launch: str, options: argparse.Namespace) -> GstRtspServer.RTSPMediaFactory:
@@ -76,6 +74,7 @@ def main() -> None:
     parser.add_argument("--file")
     parser.add_argument("--login", help="user:password")
     parser.add_argument("--digest", action="store_true")
+    parser.add_argument("--certificate", help="a file with key and certificate: the server speaks TLS")
     options = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
@@ -86,8 +85,13 @@ def main() -> None:
     mounts.add_factory("/cam", factory(video, options))
     mounts.add_factory("/sound", factory(f"{video} {SOUND.format(number=1)}", options))
     mounts.add_factory("/words", factory(SOUND.format(number=0), options))
-    if options.login:
-        server.set_auth(login(options.login, digest=options.digest))
+    if options.login or options.certificate:
+        auth = GstRtspServer.RTSPAuth()
+        if options.login:
+            login(auth, options.login, digest=options.digest)
+        if options.certificate:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options.certificate))
+        server.set_auth(auth)
     if not server.attach(None):
         sys.exit(f"cannot listen on port {options.port}")
     print(server.get_bound_port(), flush=True)

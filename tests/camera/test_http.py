@@ -121,9 +121,17 @@ def test_nobody_there(backend: str) -> None:
         take(open_source(f"http://127.0.0.1:1/video?backend={backend}", stall_timeout_s=20))
 
 
-def test_a_certificate_that_nobody_signed(camera: WebCamera) -> None:
-    with pytest.raises(SourceError):
-        take(open_source(f"https://127.0.0.1:{camera.port}/video", stall_timeout_s=5))
+def test_a_certificate_that_nobody_signed(certificate: Path) -> None:
+    with web_camera(certificate=certificate) as camera:
+        uri = f"https://127.0.0.1:{camera.port}/video"
+        with pytest.raises(SourceError, match=r"is not trusted here.*\?verify=0"):
+            take(open_source(uri, stall_timeout_s=20))
+        assert len(take(open_source(f"{uri}?verify=0", stall_timeout_s=20))) == 5
+
+
+def test_no_tls_where_it_is_expected(camera: WebCamera) -> None:
+    with pytest.raises(SourceError, match="does not speak TLS on port"):
+        take(open_source(f"https://127.0.0.1:{camera.port}/video", stall_timeout_s=20))
 
 
 def test_hls_keeps_its_own_pace(playlist: Path) -> None:

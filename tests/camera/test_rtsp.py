@@ -133,6 +133,21 @@ def test_a_wrong_login(
 
 
 @BACKENDS
+def test_a_certificate(certificate: Path, backend: str) -> None:
+    with RtspServer("--certificate", str(certificate), "--login", "me:pass") as server:
+        unchecked = server.url(login="me:pass", query=f"?verify=0&backend={backend}")
+        assert len(take(open_source(unchecked, stall_timeout_s=20))) == 5
+        says = "does not check certificates" if backend == "opencv" else r"is not trusted here.*\?verify=0"
+        with pytest.raises(SourceError, match=says):
+            take(open_source(server.url(login="me:pass", query=f"?backend={backend}"), stall_timeout_s=20))
+
+
+def test_no_tls_where_it_is_expected(server: RtspServer) -> None:
+    with pytest.raises(SourceError, match="does not speak TLS on port"):
+        take(open_source(server.url().replace("rtsp", "rtsps"), stall_timeout_s=20))
+
+
+@BACKENDS
 def test_a_wrong_path(server: RtspServer, backend: str) -> None:
     with pytest.raises(SourceRefusedError, match=r"has no such stream \(404\)"):
         take(open_source(server.url("/none", query=f"?backend={backend}"), stall_timeout_s=20))

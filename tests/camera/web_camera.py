@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,10 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_camera(**kwargs: Any) -> Iterator[WebCamera]:
-    """Serve a camera on loopback."""
+def web_camera(*, certificate: Path | None = None, **kwargs: Any) -> Iterator[WebCamera]:
+    """Serve a camera on loopback, over TLS where it has a certificate."""
     camera = WebCamera(**kwargs)
-    with _serving(partial(_Handler, camera)) as camera.port:
+    with _serving(partial(_Handler, camera), certificate) as camera.port:
         yield camera
         camera.paused.set()
 
@@ -155,9 +156,18 @@ def serve_folder(folder: Path, *, login: str | None = None) -> Iterator[int]:
         yield port
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of a client that went away."""
+
+
 @contextmanager
-def _serving(handler: Any) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def _serving(handler: Any, certificate: Path | None = None) -> Iterator[int]:
+    server = _QuietServer(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
