@@ -146,6 +146,8 @@ class RecorderSink:
         Raises:
             OutputError: A file source's frames cannot be written.
         """
+        if self._outbox.closing:
+            return
         if self._live:
             self._outbox.drain(self._hurry, _DRAIN_S)
         if not self._outbox.close(_CLOSE_S if self._live else None):

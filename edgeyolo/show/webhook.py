@@ -163,6 +163,8 @@ class WebhookSink:
 
     def close(self) -> None:
         """Post what waits, as far as there is time; twice is harmless."""
+        if self._outbox.closing:
+            return
         self._outbox.drain(lambda: self._told_away or self._hurry(), _DRAIN_S)
         if not self._outbox.close(_CLOSE_S):
             _log.warning("%s: does not answer; events are lost", self._address)
