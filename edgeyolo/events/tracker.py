@@ -25,41 +25,32 @@ Source:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edgeyolo.detections import Detections
-from edgeyolo.events.assign import best_pairs
-from edgeyolo.events.motion import Motion, cxcywh_from_xyxy, xyxy_from_cxcywh
+from edgeyolo.events.association import Rounds
+from edgeyolo.events.motion import Motion, xyxy_from_cxcywh
 from edgeyolo.rules import TrackRules
-from edgeyolo.vision.boxes import iou_matrix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["WEAK", "Followed", "Sight", "Track", "Tracker"]
 
-Likeness = Callable[[], "npt.NDArray[np.float64]"]
-
 WEAK = 0.4
 """Boxes from so many times the least reported score on are worth having: they continue objects."""
 
 # Likeness of a pair, and what it is of: grown boxes of one class; a weak box; a box of another class.
 _LEAST_LIKENESS = 0.2  # ByteTrack's match_thresh 0.8
-_LEAST_OF_WEAK = 0.4
+_LEAST_OF_WEAK = 0.5  # ByteTrack, second association
 _LEAST_ACROSS_CLASSES = 0.6
-_SAME_PLACE = 0.8  # what stands in a followed object's place under another class is no object of its own
-_GROWN_BY_DOUBT = (
-    1.0  # standard deviations; twice as much finds more fast objects and confuses more slow ones
-)
-_GROWN_AT_MOST = 1.0  # sides of the box
 _MEMORY_OF_CLASS = 0.95  # a vote's weight after another frame
 _INTERVALS = 0.1  # share of the newest in the usual interval between detections
-_MISSES_ALLOWED = 3  # however slow the camera is
+_MISSES_ALLOWED = 3  # detections: for weak boxes, and for any however slow the camera is
+_MISSES_OF_UNSURE = 1  # of an object without a number
 
 
 class Sight(NamedTuple):
@@ -151,8 +142,7 @@ class Tracker:
             return Followed(self._between(), ended=ended)
         owners = self._associate(found, found.scores >= conf)
         self._note_sights(time_s, found, owners)
-        dropped = self._drop([t for t in self._tracks if t.misses and not t.number])
-        assert not dropped, "what has no number ends unseen"
+        self._drop([t for t in self._tracks if t.misses > _MISSES_OF_UNSURE and not t.number])
         return Followed(self._reported(found, owners, conf), self._seen(), ended)
 
     def _advance(self, time_s: float, *, detected: bool) -> tuple[Track, ...]:
@@ -186,25 +176,27 @@ class Tracker:
     def _associate(self, found: Detections, strong: npt.NDArray[np.bool_]) -> dict[int, Track]:
         """Say whose each box is; new tracks for strong boxes of nobody."""
         rows, columns = list(range(len(self._tracks))), list(range(len(found)))
-        rounds = _Rounds(self._tracks, self._motion, found)
+        rounds = Rounds(self._motion, [track.class_id for track in self._tracks], found)
         sure = [row for row in rows if self._tracks[row].number]
         weak = [column for column in columns if not strong[column]]
         best = [column for column in columns if strong[column]]
         rounds.match(sure, best, rounds.grown_of_class, _LEAST_LIKENESS)
-        rounds.match([r for r in sure if not self._tracks[r].misses], weak, rounds.of_class, _LEAST_OF_WEAK)
-        rounds.match([r for r in rows if r not in sure], best, rounds.grown_of_class, _LEAST_LIKENESS)
+        recent = [row for row in sure if self._tracks[row].misses <= _MISSES_ALLOWED]
+        rounds.match(recent, weak, rounds.plain, _LEAST_OF_WEAK)
+        unsure = [row for row in rows if not self._tracks[row].number]
+        rounds.match(unsure, best, rounds.grown_of_class, _LEAST_LIKENESS)
         rounds.match(rows, best, rounds.plain, _LEAST_ACROSS_CLASSES)
         owners = {column: self._tracks[row] for column, row in rounds.row_of.items()}
         taken = sorted(rounds.row_of.items())
         if taken:
-            self._motion.correct([row for _, row in taken], rounds.boxes[[column for column, _ in taken]])
+            self._motion.correct([row for _, row in taken], rounds.cxcywh[[column for column, _ in taken]])
         fresh = rounds.fresh(best)
         for column in fresh:
             track = Track(number=0, class_id=int(found.class_ids[column]))
             self._tracks.append(track)
             owners[column] = track
         if fresh:
-            self._motion.add(rounds.boxes[fresh])
+            self._motion.add(rounds.cxcywh[fresh])
         return owners
 
     def _note_sights(self, time_s: float, found: Detections, owners: dict[int, Track]) -> None:
@@ -248,69 +240,3 @@ class Tracker:
 
     def _seen(self) -> tuple[Track, ...]:
         return tuple(track for track in self._tracks if track.number and not track.misses)
-
-
-class _Rounds:
-    """One frame's association, round after round: whoever was paired is out of the next."""
-
-    def __init__(self, tracks: list[Track], motion: Motion, found: Detections) -> None:
-        self.boxes = cxcywh_from_xyxy(found.xyxy)
-        self.row_of: dict[int, int] = {}
-        self._free_rows = set(range(len(tracks)))
-        self._motion = motion
-        self._found = found.xyxy
-        classes = np.array([track.class_id for track in tracks], np.int64)
-        self._same_class = classes[:, None] == found.class_ids
-
-    def match(self, rows: list[int], columns: list[int], likeness: Likeness, least: float) -> None:
-        """Pair the free ones of these rows and columns."""
-        rows = [row for row in rows if row in self._free_rows]
-        columns = [column for column in columns if column not in self.row_of]
-        if not rows or not columns:
-            return
-        for i, j in best_pairs(likeness()[np.ix_(rows, columns)], least):
-            self.row_of[columns[j]] = rows[i]
-            self._free_rows.remove(rows[i])
-
-    def plain(self) -> npt.NDArray[np.float64]:
-        """Give the intersection over union of tracks and boxes, whatever their classes."""
-        return iou_matrix(xyxy_from_cxcywh(self._motion.cxcywh), self._found)
-
-    def of_class(self) -> npt.NDArray[np.float64]:
-        """Give the same for pairs of one class, 0 for others."""
-        likeness: npt.NDArray[np.float64] = self.plain() * self._same_class
-        return likeness
-
-    @functools.cached_property
-    def _grown(self) -> npt.NDArray[np.float64]:
-        centre_x, centre_y, width, height = self._motion.cxcywh.T[..., None]
-        doubt_x, doubt_y = self._motion.doubt.T[:2, :, None]
-        more_x = np.minimum(2 * _GROWN_BY_DOUBT * doubt_x, 2 * _GROWN_AT_MOST * width)
-        more_y = np.minimum(2 * _GROWN_BY_DOUBT * doubt_y, 2 * _GROWN_AT_MOST * height)
-        x, y, w, h = self.boxes.T
-        # What two spans share: their mean less what is between their centres, at most the shorter one.
-        shared = np.maximum(np.minimum((width + w) / 2 - abs(centre_x - x), np.minimum(width, w)) + more_x, 0)
-        shared *= np.maximum(
-            np.minimum((height + h) / 2 - abs(centre_y - y), np.minimum(height, h)) + more_y, 0
-        )
-        either = (width + more_x) * (height + more_y) + (w + more_x) * (h + more_y) - shared
-        likeness: npt.NDArray[np.float64] = shared / either * self._same_class
-        return likeness
-
-    def grown_of_class(self) -> npt.NDArray[np.float64]:
-        """Give the same as `of_class` of boxes that are both grown by each track's doubt."""
-        return self._grown
-
-    def fresh(self, columns: list[int]) -> list[int]:
-        """Give those of nobody that are not in the place of another box of this frame."""
-        chosen: list[int] = []
-        for column in columns:
-            others = [*self.row_of, *chosen]
-            if column in self.row_of:
-                continue
-            if (
-                not others
-                or iou_matrix(self._found[column : column + 1], self._found[others]).max() < _SAME_PLACE
-            ):
-                chosen.append(column)
-        return chosen
