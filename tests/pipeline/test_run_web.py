@@ -166,6 +166,7 @@ def test_programs_ask_the_same(engine: Path) -> None:
         (("--web", "127.0.0.1:0", "--web-clients", "0"), "1 or more expected"),
         (("--web", "127.0.0.1:0", "--web-fps", "0"), "above 0"),
         (("--web", "127.0.0.1:0", "--web-token-file", "no-such-file"), "cannot be read"),
+        (("--web", "127.0.0.1:0", "--web-host", "https://cam.example.org:8443"), "a name alone expected"),
         (("--web-host", "cam.example.org"), "are for --web"),
     ],
 )

@@ -132,6 +132,9 @@ class Names:
     Args:
         more: Further host names, such as that of a reverse proxy.
 
+    Raises:
+        ConfigError: One of them is no name.
+
     Examples:
         >>> names = Names(["cam.example.org"])
         >>> [names.serves(h) for h in ("localhost:80", "10.0.0.7:80", "[::1]", "evil.example", "")]
@@ -145,6 +148,13 @@ class Names:
     """
 
     def __init__(self, more: Iterable[str] = ()) -> None:
+        more = tuple(more)
+        for name in more:
+            if _host_name(name) != name.lower():
+                raise ConfigError(
+                    f"--web-host {name}: a name alone expected, such as cam.example.org",
+                    hint="without http:// and without a port",
+                )
         own = socket.gethostname().lower()
         self._more = frozenset(name.lower() for name in more)
         self._names = self._more | {"localhost", own, f"{own}.local"}

@@ -88,7 +88,9 @@ class Board:
         if self._ticks % _STATUS_EVERY == 0:
             status = self._status()
             self._history.append(_sample(status))
-            self._feed.put("status", {**status_values(status), "seen": self.detections()}, key="status")
+            # With our clock: that of the browser, or of a board without a battery, may be elsewhere.
+            moment = {"unix_s": round(time.time(), 3), "seen": self.detections()}
+            self._feed.put("status", {**status_values(status), **moment}, key="status")
         self._ticks += 1
 
     def detections(self) -> list[dict[str, Any]]:

@@ -57,6 +57,7 @@ class WebConfig:
 
     def __post_init__(self) -> None:
         parse_address(self.address)
+        Names(self.hosts)
         if self.clients < 1:
             raise ConfigError(f"--web-clients: 1 or more expected, {self.clients} found")
         if not 0 < self.fps <= 120:

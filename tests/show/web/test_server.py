@@ -556,6 +556,25 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
         assert raw(sink, head + b"Content-Length: 20\r\n\r\n{").startswith(b"HTTP/1.1 408")
 
 
+def test_viewers_who_come_and_go_leave_nothing_behind() -> None:
+    control = FakeControl()
+    with serving(control) as sink:
+        loop = LoopThread(sink, control)
+        loop.start()
+        handles = Path("/proc/self/fd")
+        before = len(list(handles.iterdir()))
+        for number in range(60):
+            with closing(socket.create_connection(("127.0.0.1", sink.port), timeout=WAIT_S)) as peer:
+                path = ("/stream/0", "/events", "/frames?0=160", "/snapshot/0.jpg")[number % 4]
+                peer.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                if number % 3:
+                    assert peer.recv(64)  # the others leave before the answer
+        until(lambda: ask_json(sink, "/api/status")["streams"] == 0)
+        until(lambda: not sink.wants_picture)
+        until(lambda: len(list(handles.iterdir())) <= before + 1)
+        loop.end()
+
+
 # --- beginning and end ------------------------------------------------------------------------------------
 
 

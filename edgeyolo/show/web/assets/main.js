@@ -38,17 +38,16 @@ function enlarge(camera) {
 function onStatus(status) {
   const said = status.cameras.map((camera) => cardOf(camera.camera).status(camera)).filter(Boolean);
   if (said.length) setText(byId("spoken"), said.join(" "));
-  const now = Date.now() / 1000;
   for (const camera of status.cameras) {
     const card = cards.get(camera.camera);
-    card.sample(now, camera);
+    card.sample(status.unix_s, camera);
     card.drawCharts();
   }
   setText(byId("engine"), status.engine);
   byId("engine").title = status.engine;
   setText(byId("summary"), summary(status.cameras));
   controls.status(status);
-  showSeen(status.seen, status.cameras.length > 1);
+  showSeen(status.seen, status.unix_s, status.cameras.length > 1);
   showStages(status.stage_ms);
   showRun(status);
   document.title = title(status.cameras);
@@ -66,6 +65,7 @@ function title(cameras) {
 }
 
 function onLink(linked) {
+  if (linked) stream.restart(); // it may hang on a connection that nobody has
   lostSince = linked ? 0 : performance.now();
   const pill = byId("link");
   pill.dataset.state = linked ? "live" : "lost";
@@ -75,6 +75,7 @@ function onLink(linked) {
 
 function showLost() {
   byId("lost").hidden = !lostSince;
+  document.body.classList.toggle("is-lost", Boolean(lostSince));
   if (lostSince) setText(byId("lost-for"), duration((performance.now() - lostSince) / 1000));
 }
 

@@ -5,10 +5,10 @@ import { byId, make, setText, number, ms, clock, duration } from "./dom.js";
 const MOST_EVENTS = 200;
 const OLD_S = 10;
 
-export function showSeen(sightings, several) {
+// now: of the run's clock, which need not be ours.
+export function showSeen(sightings, now, several) {
   const seen = sightings.sort((a, b) => natural(a.camera, b.camera) || natural(a.label, b.label));
   const body = byId("seen");
-  const now = Date.now() / 1000;
   byId("seen-none").hidden = seen.length > 0;
   while (body.children.length > seen.length) body.lastChild.remove();
   seen.forEach((sighting, i) => {

@@ -31,6 +31,11 @@ export class FrameStream {
     if (this.#wishes.delete(camera)) this.#settle(SETTLE_MS);
   }
 
+  restart() {
+    this.#stop();
+    this.#settle(0);
+  }
+
   // Looks at the wishes when they have stopped changing.
   #settle(delay) {
     clearTimeout(this.#timer);
