@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 BASE = {
     "boards", "class_names", "config", "detections", "errors", "files", "frames", "gpu", "gstreamer",
     "jetson", "live", "machine", "optional", "qdq", "rules", "scales", "sections", "sidecar", "spec",
-    "vision",
+    "tensorrt_api", "vision",
 }  # fmt: skip
 STAGES = {
     "adapt", "build", "calibrate", "camera", "darknet", "evaluate", "events", "fetch", "graph", "runtime",

@@ -28,7 +28,6 @@ class Calibration:
         self.seen = 0
         self.asked = False
         self.error: BaseException | None = None
-        self.written: bytes | None = None
 
     def check(self, version: str) -> None:
         """Raise what happened during the build; call it whether the build gave a plan or not.
@@ -75,8 +74,8 @@ def calibration_from_cache(trt: Any, cache: bytes) -> Calibration:
         def read_calibration_cache(self) -> bytes:
             return cache
 
-        def write_calibration_cache(self, written: Any) -> None:
-            state.written = bytes(written)
+        def write_calibration_cache(self, cache: Any) -> None:
+            """Keep nothing: TensorRT wants the method, and nobody reads what it found."""
 
     state.calibrator = CacheCalibrator()
     return state
@@ -113,8 +112,8 @@ def calibration_on_device(trt: Any, feed: DeviceFeed) -> Calibration:
         def read_calibration_cache(self) -> None:
             return None
 
-        def write_calibration_cache(self, written: Any) -> None:
-            state.written = bytes(written)
+        def write_calibration_cache(self, cache: Any) -> None:
+            """Keep nothing: TensorRT wants the method, and nobody reads what it found."""
 
     state.calibrator = PictureCalibrator()
     return state

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeyolo.build.trt_log import BuildLog
 from edgeyolo.errors import BuildError
+from edgeyolo.tensorrt_api import layers_json
 
 if TYPE_CHECKING:
     import tensorrt
@@ -47,12 +48,9 @@ def precision_by_layer(
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise BuildError(f"the plan was built and does not load:\n{log.last()}")
-    inspector = engine.create_engine_inspector()
-    if inspector is None:
-        return {}
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    text = layers_json(trt, engine)
     try:
-        layers = json.loads(text)["Layers"]
+        layers = json.loads(text or "")["Layers"]
     except (ValueError, KeyError, TypeError):  # not all releases write JSON that can be read
         return {}
     return {layer["Name"]: _types(layer) for layer in layers if isinstance(layer, dict) and "Name" in layer}

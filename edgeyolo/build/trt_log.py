@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from edgeyolo.errors import BuildError
+from edgeyolo.tensorrt_api import logger_to
 
 __all__ = ["BuildLog"]
 
@@ -66,18 +67,8 @@ class BuildLog:
         Args:
             trt: The module ``tensorrt`` or ``tensorrt_rtx``.
         """
-        if self._logger is not None:
-            return self._logger
-        add = self.add
-
-        class Logger(trt.ILogger):  # type: ignore[misc]  # made here: the base class is not importable at module level
-            def __init__(self) -> None:
-                trt.ILogger.__init__(self)  # pybind11 wants the base's own __init__, not super()
-
-            def log(self, severity: Any, msg: str) -> None:
-                add(str(severity.name), msg)
-
-        self._logger = Logger()
+        if self._logger is None:
+            self._logger = logger_to(trt, self.add)
         return self._logger
 
     def made(self, thing: Made | None, what: str) -> Made:

@@ -10,6 +10,8 @@ import logging
 from collections import deque
 from typing import Any
 
+from edgeyolo.tensorrt_api import logger_to
+
 __all__ = ["RuntimeLog"]
 
 _LEVELS = {
@@ -57,13 +59,4 @@ class RuntimeLog:
 
     def logger(self, trt: Any) -> Any:
         """Make the object that the module `trt` logs to; it must outlive what was made with it."""
-        add = self.add
-
-        class Logger(trt.ILogger):  # type: ignore[misc]  # the base exists only once tensorrt is imported
-            def __init__(self) -> None:
-                trt.ILogger.__init__(self)
-
-            def log(self, severity: Any, msg: str) -> None:
-                add(str(severity.name), msg)
-
-        return Logger()
+        return logger_to(trt, self.add)

@@ -16,6 +16,7 @@ from edgeyolo.runtime.engine import stale
 from edgeyolo.runtime.tensorrt_log import RuntimeLog
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import TensorSpec
+from edgeyolo.tensorrt_api import layers_json
 
 if TYPE_CHECKING:
     import tensorrt
@@ -79,10 +80,7 @@ class Plan:
 
     def inspect(self) -> str | None:
         """Give what TensorRT's inspector says of the layers, JSON, or None where it does not work."""
-        inspector = self.engine.create_engine_inspector()
-        if inspector is None:
-            return None
-        return str(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        return layers_json(self._trt, self.engine)
 
     def profiler(self) -> Any:
         """Make a profiler for a context; its ``ms`` is layer to milliseconds so far."""
