@@ -5,6 +5,7 @@ zones and four lines, median over a sequence. The second is accuracy: CLEAR MOT 
 and cover each other and on the shapes of ``test://``, as a perfect detector sees them and as one that errs.
 
     python tools/bench_tracker.py [--objects 5,20,60,200]
+    python tools/bench_tracker.py --trackers    # the same scenes, in an environment with pip install trackers
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from edgeyolo.rules import Line, Rules, TrackRules, Zone
 from tests.events.scenes import Errors, Scores, crossing_walkers, mot_scores, scene_truth, seen_by_detector
 
 CONF = 0.25
+Follow = Callable[[list[tuple[float, Detections | None]], float], list[Detections]]
 REAL = Errors(missed=0.05, weak=0.1, jitter=0.03, false=0.1, other_class=0.03)
 POOR = Errors(missed=0.25, weak=0.2, jitter=0.05, false=0.3, other_class=0.1)
 
@@ -36,10 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", default="5,20,60,200")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--trackers", action="store_true", help="accuracy of the package trackers instead")
     arguments = parser.parse_args()
-    times([int(part) for part in arguments.objects.split(",")])
-    print()
-    accuracy(arguments.seeds)
+    if not arguments.trackers:
+        times([int(part) for part in arguments.objects.split(",")])
+        print()
+    accuracy(arguments.seeds, theirs if arguments.trackers else ours)
 
 
 def times(counts: list[int]) -> None:
@@ -84,7 +88,7 @@ def timed(scene: list[tuple[float, Detections]], *, rules: Rules | None, every: 
     return statistics.median(spent)
 
 
-def accuracy(seeds: int) -> None:
+def accuracy(seeds: int, follow: Follow) -> None:
     print("scene                                    MOTA   IDF1  switches  objects  numbers")
     for name, fps, errors, every in (
         ("perfect detector, 30 FPS", 30, Errors(), 1),
@@ -95,28 +99,55 @@ def accuracy(seeds: int) -> None:
         ("errs, 30 FPS, every 6th detected", 30, REAL, 6),
         ("errs a lot, 30 FPS", 30, POOR, 1),
     ):
+        if every > 1 and follow is not ours:
+            continue  # no boxes between detections
         for kind in ("walkers", "test://"):
-            rows = [sequence(kind, seed, fps, errors, every) for seed in range(seeds)]
+            rows = [sequence(kind, seed, fps, errors, every, follow) for seed in range(seeds)]
             shares = f"{mean(r.mota for r in rows):5.3f}  {mean(r.idf1 for r in rows):5.3f}"
             sums = [
                 sum(values)
                 for values in zip(*((r.switches, r.objects, r.numbers) for r in rows), strict=True)
             ]
-            print(f"{kind + ' ' + name:40s} {shares}  {sums[0]:8d}  {sums[1]:7d}  {sums[2]:7d}")
+            print(f"{kind + ' ' + name:40s} {shares}  {sums[0]:8d}  {sums[1]:7d}  {sums[2]:7d}", flush=True)
 
 
-def sequence(kind: str, seed: int, fps: float, errors: Errors, every: int) -> Scores:
+def sequence(kind: str, seed: int, fps: float, errors: Errors, every: int, follow: Follow) -> Scores:
     make = {
         "walkers": lambda: crossing_walkers(seed, fps=fps, seconds=20, people=6),
         "test://": lambda: scene_truth(seed, fps=fps, seconds=8, objects=10),
     }[kind]
     truth = list(make())
-    tracker = Tracker(TrackRules())
-    followed = [
-        tracker.follow(time_s, None if index % every else found, conf=CONF).boxes
+    seen = [
+        (time_s, None if index % every else found)
         for index, (time_s, found) in enumerate(seen_by_detector(truth, errors, seed))
     ]
-    return mot_scores([real for _, real in truth], followed)
+    return mot_scores([real for _, real in truth], follow(seen, fps))
+
+
+def ours(seen: list[tuple[float, Detections | None]], fps: float) -> list[Detections]:
+    tracker = Tracker(TrackRules())
+    return [tracker.follow(time_s, found, conf=CONF).boxes for time_s, found in seen]
+
+
+def theirs(seen: list[tuple[float, Detections | None]], fps: float) -> list[Detections]:
+    """ByteTrack of the package trackers, given the times, our least score and our patience of 1.5 s."""
+    import supervision
+    from trackers import ByteTrackTracker
+
+    tracker = ByteTrackTracker(
+        frame_rate=fps, lost_track_buffer=45, track_activation_threshold=CONF, high_conf_det_threshold=CONF
+    )
+    followed = []
+    for time_s, found in seen:
+        boxes = supervision.Detections(
+            xyxy=found.xyxy.copy(), confidence=found.scores.copy(), class_id=found.class_ids.copy()
+        )
+        boxes = tracker.update(boxes, timestamp=time_s)
+        numbers = np.full(len(boxes), -1) if boxes.tracker_id is None else np.asarray(boxes.tracker_id)
+        followed.append(
+            Detections(boxes.xyxy, boxes.confidence, boxes.class_id, numbers.astype(np.int64) + 1)
+        )
+    return followed
 
 
 def mean(values: Iterator[float]) -> float:

@@ -4,7 +4,8 @@ Owns association in the manner of ByteTrack, written here. Libraries were consid
 ``trackers`` 2.6 (Apache-2.0) requires numpy 2 and pip's opencv-python, either of which breaks JetPack's
 OpenCV, the one with GStreamer; ``supervision`` has given its ByteTrack up in favour of that; ``norfair`` 2.3
 (BSD) forbids numpy 2 and rich 15. All bring SciPy for one function. What is needed is small, and a live
-camera needs it all: a motion model in seconds (frames are dropped), boxes between detections, classes.
+camera needs it all: a motion model in seconds (frames are dropped), boxes between detections, classes. On the
+scenes of ``tools/bench_tracker.py`` it is as good as ByteTrack of ``trackers`` (docs/events.md).
 
 * Every box that the run reports may begin an object; weaker ones (`WEAK`) only continue one: an object that
   is half hidden keeps its number. That is the second association of ByteTrack.
