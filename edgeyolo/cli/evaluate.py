@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(  # noqa: PLR0913 - one parameter an option
-    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build, or an ONNX file.")],
     images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the pictures.")],
     annotations: Annotated[Path, typer.Option(metavar="COCO.json", help='COCO "instances" file.')],
     limit: Annotated[int | None, typer.Option(help="Only the first pictures.")] = None,

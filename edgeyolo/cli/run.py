@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(  # noqa: PLR0913 - one parameter an option
-    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build; its sidecar beside it.")],
+    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build, or an ONNX file.")],
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=_SOURCE)],
     save: Annotated[Path | None, typer.Option(metavar="F.mp4|DIR", help=_SAVE)] = None,
     segment: opt.Segment = None,

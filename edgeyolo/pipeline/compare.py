@@ -24,6 +24,7 @@ from edgeyolo.evaluate.compare import Agreement, Pair, above, compare
 from edgeyolo.evaluate.side_by_side import side_by_side
 from edgeyolo.files import write_bytes
 from edgeyolo.optional import require
+from edgeyolo.pipeline.open_any import open_any
 from edgeyolo.runtime import Detector
 from edgeyolo.runtime.detector import CONF, IOU
 from edgeyolo.vision.draw import Painter
@@ -153,7 +154,7 @@ def compare_engines(config: CompareConfig, *, progress: Progress | None = None) 
     """
     with ExitStack() as stack:
         reference, engine = (
-            stack.enter_context(Detector(path, conf=FLOOR, iou=config.iou))
+            stack.enter_context(Detector(open_any(path), conf=FLOOR, iou=config.iou))
             for path in (config.reference, config.engine)
         )
         checked = check(gather(config.images), limit=config.limit)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgeyolo.errors import ConfigError
 from edgeyolo.evaluate.coco import Report, evaluate
+from edgeyolo.pipeline.open_any import open_any
 from edgeyolo.pipeline.run import refuse_idle_iou
 from edgeyolo.pipeline.steps import Steps
 from edgeyolo.runtime.detector import Detector
@@ -31,7 +32,7 @@ def evaluate_engine(
     """Measure an engine on pictures with ground truth; says how far it is on stderr.
 
     Args:
-        engine: The engine file.
+        engine: The engine file, or an ONNX file.
         images: Folder of the pictures.
         annotations: COCO "instances" file.
         limit: Only the first pictures.
@@ -48,7 +49,8 @@ def evaluate_engine(
         raise ConfigError(f"--limit: 1 or more expected, {limit} found")
     refuse_idle_iou(nms, iou)
     steps = Steps(shown=True)
-    with Detector(engine, conf=CONF, iou=IOU if iou is None else iou, nms=nms, multi_label=True) as detector:
+    opened = open_any(engine)
+    with Detector(opened, conf=CONF, iou=IOU if iou is None else iou, nms=nms, multi_label=True) as detector:
         steps.begin("evaluating")
         report = evaluate(detector, images, annotations, detector.names, limit=limit, on_image=steps)
         steps.end()

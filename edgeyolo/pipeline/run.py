@@ -20,10 +20,11 @@ from edgeyolo.pipeline.drawing import drawer
 from edgeyolo.pipeline.inference import Model
 from edgeyolo.pipeline.loop import FrameLoop, LoopConfig, LoopReport
 from edgeyolo.pipeline.monitor import Monitor
+from edgeyolo.pipeline.open_any import open_any
 from edgeyolo.pipeline.signals import stopping_on_signals
 from edgeyolo.pipeline.sinks import SinkConfig, open_sinks
 from edgeyolo.pipeline.watch import Watch, WatchConfig
-from edgeyolo.runtime import Classifier, Detector, Engine, open_engine
+from edgeyolo.runtime import Classifier, Detector, Engine
 from edgeyolo.runtime.detector import CONF, IOU
 from edgeyolo.show import SummarySink
 from edgeyolo.show.web import WebSink
@@ -208,7 +209,7 @@ def refuse_idle_iou(nms: Suppression | None, iou: float | None) -> None:
 
 def _model(config: RunConfig) -> Model:
     max_batch = max(1, min(len(config.sources), _MAX_BATCH))
-    engine = open_engine(config.engine, trust=config.trust, max_batch=max_batch)
+    engine = open_any(config.engine, trust=config.trust, max_batch=max_batch)
     model = open_model(engine, conf=config.conf, iou=config.iou, nms=config.nms, classes=config.classes)
     if config.watch.follows and isinstance(model, Detector):
         model.weak = WEAK

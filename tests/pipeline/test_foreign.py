@@ -23,6 +23,7 @@ from edgeyolo.pipeline.make import make
 from edgeyolo.sidecar import read_sidecar
 from edgeyolo.spec import ModelSpec
 from tests.adapt.foreign import Net
+from tests.adapt.test_integers import body
 from tests.adapt.test_predictions import yolov8
 from tests.command import edgeyolo
 
@@ -72,6 +73,7 @@ def test_build_takes_it_and_the_sidecar_says_from_what(folder: Path) -> None:
 
 def test_scales_fit_the_model_that_they_were_found_for(folder: Path) -> None:
     source, scales = folder / "m.onnx", folder / "int8"
+    onnx.save(body(yolov8()), source)
     done = ok("calibrate", source, folder / "pictures", "-o", scales, "--method", "minmax")
     assert "because" in done.stderr
     assert metadata(scales / "model.int8.onnx").provenance["adapted_from_sha256"] == sha256_of(source)
@@ -188,3 +190,14 @@ def test_suppression_is_chosen_where_boxes_are_made(folder: Path) -> None:
         assert done.returncode == 2
         assert complaint in done.stderr
     ok("bench", engine, "--frames", "2", "--nms", "agnostic")
+
+
+def test_an_onnx_file_is_run_as_it_is(folder: Path) -> None:
+    done = ok("run", folder / "m.onnx", folder / "pictures" / "0.png", "--jsonl", "-")
+    assert "yolov8, 3 classes" in done.stderr
+    assert "edgeyolo build makes one that stays" in done.stderr
+    assert json.loads(done.stdout)["detections"]
+    assert not list(folder.glob("*.json"))
+    (folder / "no.onnx").write_text("nothing")
+    done = edgeyolo("run", folder / "no.onnx", folder / "pictures" / "0.png")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)

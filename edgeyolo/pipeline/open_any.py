@@ -1,0 +1,42 @@
+"""An engine to look at pictures with: the file that was built, or one made of an ONNX file for this once.
+
+Owns that choice. Refuses to keep what it makes, and to make it for TensorRT: that takes minutes; who wants
+it builds an engine.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from edgeyolo.pipeline.build import BuildConfig, build_engine
+from edgeyolo.runtime import Engine, open_engine
+from edgeyolo.sidecar import sidecar_path
+
+__all__ = ["open_any"]
+
+
+def open_any(path: Path | str, *, max_batch: int = 1, trust: bool = False) -> Engine:
+    """Open an engine, or an ONNX model of any origin on ONNX Runtime; what it was taken for goes to stderr.
+
+    Args:
+        path: An engine with its sidecar, or an ONNX file.
+        max_batch: As for `open_engine`.
+        trust: As for `open_engine`.
+
+    Raises:
+        EdgeYoloError: As `open_engine` and `build_engine`.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx" or sidecar_path(path).is_file() or not path.is_file():
+        return open_engine(path, max_batch=max_batch, trust=trust)
+    _say(f"{path} is no engine: FP32 on ONNX Runtime for this once; edgeyolo build makes one that stays")
+    with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder:
+        engine = Path(folder, f"{path.stem}.engine")
+        build_engine(BuildConfig(model=path, output=engine, backend="onnxruntime"), report=_say)
+        return open_engine(engine, max_batch=max_batch)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
