@@ -125,6 +125,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "tensorrt-rtx": _package("tensorrt_rtx"),
     "torch": _package("torch"),
     "web": _package("uvicorn", "prometheus_client"),
+    "qemu": _program("qemu-x86_64-static", "qemu-x86_64"),
     "xvfb": _programs("Xvfb", "xdotool"),
 }
 

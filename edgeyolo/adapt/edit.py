@@ -115,9 +115,10 @@ class GraphEdit:
         return f"{_PREFIX}{self._count}_{what}"
 
     def _free_names(self) -> None:
-        """Rename the model's own tensors called ``boxes`` and ``scores``."""
+        """Rename the model's own tensors and nodes called ``boxes`` and ``scores``."""
         for graph in _graphs(self.model.graph):
             for node in graph.node:
+                node.name = f"{node.name}_of_the_model" if node.name in _OUTPUTS else node.name
                 for names in (node.input, node.output):
                     names[:] = [f"{name}_of_the_model" if name in _OUTPUTS else name for name in names]
             for item in (*graph.initializer, *graph.value_info, *graph.input):

@@ -1,8 +1,8 @@
 """A model that is tried before it is an engine: a graph in memory, run by the detector that runs engines.
 
 Owns the session for such a trial. A graph placed for TensorRT is computed as TensorRT would: each Q/DQ pair
-rounds, everything between is float32. ONNX Runtime would fuse its pairs into integer kernels otherwise, and
-on processors without VNNI those saturate, which says nothing of a Jetson.
+rounds, everything between is float32. ONNX Runtime would fuse its pairs into integer kernels otherwise, whose
+rounding says nothing of a Jetson.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeyolo.errors import EngineError, GraphError
 from edgeyolo.optional import require
+from edgeyolo.runtime.onnxruntime_engine import EXACT_INT8
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import ModelSpec, Precision, Preprocess
 
@@ -49,6 +50,7 @@ class TrialEngine:
         ort = require("onnxruntime", why="to try the INT8 model")
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
+        options.add_session_config_entry(*EXACT_INT8)
         if not fuse:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:

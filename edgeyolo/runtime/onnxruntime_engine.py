@@ -36,6 +36,11 @@ _ERRORS_ONLY = 3
 # spinning, 183-220 with 50 us; with eight other processes 30, 47 and 75. Versions that do not know the key
 # ignore it.
 _SPIN_US = "50"
+# x86 processors without VNNI multiply uint8 by int8 in pairs that saturate at 16 bits; exact kernels are an
+# option there, and what other processors have anyway. Measured under qemu's Haswell and Skylake on a net of
+# five layers: error 0.0181 by default, 0.0108 with it, as with VNNI.
+# Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
+EXACT_INT8 = ("session.x64quantprecision", "1")
 
 
 class OnnxRuntimeEngine:
@@ -159,6 +164,7 @@ def _open_session(ort: Any, path: Path, threads: int | None) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+    options.add_session_config_entry(*EXACT_INT8)
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's errors share no base but Exception

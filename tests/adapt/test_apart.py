@@ -64,6 +64,15 @@ def test_corners_in_pixels(columns: bool, names: tuple[str, str]) -> None:
     assert (adapted.evidence.family, adapted.evidence.classes) == ("boxes+scores", 3)
 
 
+def test_nodes_that_are_called_as_the_new_outputs() -> None:
+    """A model of `convert` whose metadata another tool has lost: ONNX Runtime takes no node name twice."""
+    original = apart(box_name="b", score_name="s")
+    for node in original.graph.node:
+        node.name = {"b": "boxes", "s": "scores"}.get(node.output[0], node.name)
+    raw = run(original, picture())
+    check(adapt(original).model, raw["b"].astype(np.float64), raw["s"].astype(np.float64), picture())
+
+
 def test_centres_in_pixels() -> None:
     net = Net()
     net.transpose(anchor_free(net), 0, 2, 1, to="b")

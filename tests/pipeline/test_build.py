@@ -1,8 +1,14 @@
 """One calibration serves a backend: the INT8 engine, its sidecar, and the truth about its speed."""
 
 import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeyolo.errors import CalibrationError, ConfigError, StaleScalesError
@@ -141,3 +147,38 @@ def test_mistakes_and_words() -> None:
     slow = str(Speed(int8_ms=3.0, fp32_ms=1.5))
     assert "2.00 times SLOWER" in slow
     assert "--precision fp32" in slow
+
+
+_INFER = """
+import sys, numpy as np
+from edgeyolo.runtime import open_engine
+with open_engine(sys.argv[1]) as engine:
+    engine.input(0)[:] = np.random.default_rng(0).random(engine.input(0).shape, np.float32)
+    np.savez(sys.argv[2], **engine.infer(0))
+"""
+
+
+@pytest.mark.needs("qemu")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86 alone")
+def test_a_processor_without_vnni_gives_the_same_int8(calibrated: Path, tmp_path: Path) -> None:
+    # Its fast kernels saturate; qemu's Haswell is one such processor.
+    engine = tmp_path / "int8.engine"
+    config = BuildConfig(
+        model=calibrated / "m.onnx",
+        output=engine,
+        backend="onnxruntime",
+        precision="int8",
+        calibration=calibrated / "out",
+    )
+    build_engine(config)
+    emulator = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+    assert emulator is not None
+    # An emulator starts no virtual environment: it gets the interpreter itself, and where packages lie.
+    python, paths = os.path.realpath(sys.executable), os.pathsep.join(path for path in sys.path if path)
+    found = []
+    for name, before in (("here", []), ("haswell", [emulator, "-cpu", "Haswell"])):
+        words = [*before, python, "-c", _INFER, str(engine), str(tmp_path / name)]
+        subprocess.run(words, env={**os.environ, "PYTHONPATH": paths}, check=True, capture_output=True)
+        found.append(np.load(tmp_path / f"{name}.npz"))
+    for name in found[0]:
+        assert found[1][name] == pytest.approx(found[0][name], abs=1e-4)
