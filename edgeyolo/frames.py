@@ -25,7 +25,7 @@ class Frame:
     """One picture of a source.
 
     Args:
-        image_bgr: Shape ``(H, W, 3)``, uint8, BGR.
+        image_bgr: Shape ``(H, W, 3)``, uint8, BGR; a camera's is read-only: several threads look at it.
         source: The source's printable name; never with credentials.
         index: Counts the source's frames from 0, those that were dropped too.
         time_s: Seconds: place on a file's time line, seconds since the start of a live source.

@@ -8,6 +8,7 @@
 #                      password is at hand; else pip brings virtualenv, which makes .venv
 #   libGL.so.1         opencv-python links it: apt-get installs it, else opencv-python-headless is taken
 #   OpenCV of JetPack  it is there and has GStreamer, which pip's has not: .venv sees it, none is installed
+#   PyGObject          pip builds it where its headers are; else cameras are read by OpenCV (docs/install.md)
 #
 # PYTHON=/path/to/python3 chooses the interpreter; EDGEYOLO_NO_APT=1 keeps this script away from apt-get.
 set -eu

@@ -116,7 +116,9 @@ def _of_device(complaint: Complaint, name: str, words: str) -> SourceError:
         return any(complaint.gerror.matches(codes.quark(), int(getattr(codes, n))) for n in names)
 
     if is_one_of("BUSY"):
-        return SourceOpenError(f"{name}: another program has the camera", hint=f"sudo fuser -v {name}")
+        return SourceOpenError(
+            f"{name}: another program has the camera", hint="sudo fuser -v /dev/video*   (names it)"
+        )
     if is_one_of("NOT_FOUND"):
         return SourceOpenError(
             f"{name}: no such camera: {words}", hint="edgeyolo doctor   (lists the cameras)"

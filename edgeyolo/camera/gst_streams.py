@@ -12,7 +12,7 @@ from typing import Any
 from edgeyolo.camera.address import Options
 from edgeyolo.camera.decoders import CODECS, choose_decoder
 from edgeyolo.camera.gst_samples import size_of
-from edgeyolo.camera.pipelines import decoding_text, scaled_wh
+from edgeyolo.camera.pipelines import RTP_PARTS, decoding_text, scaled_wh
 from edgeyolo.errors import EdgeYoloError, SourceRefusedError
 from edgeyolo.gstreamer import load_gst
 
@@ -20,7 +20,7 @@ __all__ = ["Streams"]
 
 
 class Streams:
-    """Listens to the elements ``source`` and ``parse`` of a pipeline, where it has them.
+    """Listens to an rtspsrc of the name ``source``, or to an element ``parse``, where a pipeline has one.
 
     Args:
         pipeline: With a sink of the name ``sink``.
@@ -39,11 +39,13 @@ class Streams:
         self._handlers: list[tuple[Any, int]] = []
         source, parse = pipeline.get_by_name("source"), pipeline.get_by_name("parse")
         if parse is not None:
-            self._listen(parse, "pad-added", self._on_stream)
+            self._listen(parse, "pad-added", self._on_parsed)
             self._listen(parse, "no-more-pads", self._on_no_more)
             self._listen(pipeline, "deep-element-added", self._on_element)
-        if source is not None and source.get_factory().get_name() == "rtspsrc":
+        elif source is not None and source.get_factory().get_name() == "rtspsrc":
             self._listen(source, "select-stream", self._is_wanted)
+            self._listen(source, "pad-added", self._on_packets)
+            self._listen(source, "no-more-pads", self._on_no_more)
 
     def without_picture(self) -> SourceRefusedError | None:
         """Give the fault of a camera that offered streams and no picture among them."""
@@ -76,33 +78,66 @@ class Streams:
             pipeline.get_by_name("sink").set_property("sync", True)
             self.notes.append("HLS: a picture is as old as the playlist is long, some seconds at the least")
 
-    def _on_stream(self, parse: Any, pad: Any) -> None:
+    def _on_packets(self, source: Any, pad: Any) -> None:
+        """Unpack the first stream with a picture; its size is known once the parser has seen some of it."""
+        packets = (pad.get_current_caps() or pad.query_caps(None)).get_structure(0)
+        if self.linked or packets.get_string("media") != "video":
+            return
+        encoding = packets.get_string("encoding-name")
+        self.linked = True
+        if encoding not in RTP_PARTS:
+            self.fault = self._unread(encoding)
+            return
+        part = self._add(source, RTP_PARTS[encoding])
+        if part is not None:
+            unpacked = part.get_static_pad("src")
+            self._listen(unpacked, "notify::caps", self._on_unpacked)
+            pad.link(part.get_static_pad("sink"))
+
+    def _on_unpacked(self, pad: Any, _property: Any) -> None:
+        caps = pad.get_current_caps()
+        if caps is not None and not pad.is_linked():
+            self._decode(pad, caps)
+
+    def _on_parsed(self, _parse: Any, pad: Any) -> None:
         """Take the first stream that has a picture."""
         caps = pad.get_current_caps() or pad.query_caps(None)
-        media = caps.get_structure(0).get_name()
-        if self.linked or not media.startswith(("video/", "image/")):
-            return
-        self.linked = True
+        if not self.linked and caps.get_structure(0).get_name().startswith(("video/", "image/")):
+            self.linked = True
+            self._decode(pad, caps)
+
+    def _decode(self, pad: Any, caps: Any) -> None:
         try:
-            text = self._decoding(media, size_of(caps))
+            text = self._decoding(caps.get_structure(0).get_name(), size_of(caps))
         except EdgeYoloError as exc:
             self.fault = exc
             return
-        pipeline = parse.get_parent()
-        if pipeline is None:  # closed meanwhile
-            return
+        part = self._add(pad.get_parent_element(), text)
+        if part is not None:
+            sink = part.get_parent().get_by_name("sink")
+            part.get_static_pad("src").link(sink.get_static_pad("sink"))
+            pad.link(part.get_static_pad("sink"))
+
+    @staticmethod
+    def _add(neighbour: Any, text: str) -> Any:
+        """Make a part and put it beside another; None where the pipeline is closed meanwhile."""
+        pipeline = neighbour.get_parent()
+        if pipeline is None:
+            return None
         part = load_gst().parse_bin_from_description(text, True)
         pipeline.add(part)
-        part.get_static_pad("src").link(pipeline.get_by_name("sink").get_static_pad("sink"))
         part.sync_state_with_parent()
-        pad.link(part.get_static_pad("sink"))
+        return part
+
+    def _unread(self, found: str) -> SourceRefusedError:
+        return SourceRefusedError(
+            f"{self._name}: {', '.join(CODECS.values())} expected, a stream of {found} found",
+            hint="set the camera to H.264",
+        )
 
     def _decoding(self, media: str, size_wh: tuple[int, int] | None) -> str:
         if media not in CODECS:
-            raise SourceRefusedError(
-                f"{self._name}: {', '.join(CODECS.values())} expected, a stream of {media} found",
-                hint="set the camera to H.264",
-            )
+            raise self._unread(media)
         self.builds_on_key_frames = media != "image/jpeg"
         decoder, note = choose_decoder(media, self._options.decoder)
         self.notes.append(note)

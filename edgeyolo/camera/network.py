@@ -63,7 +63,7 @@ class RtspSource(_NetworkSource):
     things in the smear. In a local network TCP costs no time.
     """
 
-    elements = ("rtspsrc", "parsebin", "appsink", "videoconvert")
+    elements = ("rtspsrc", "rtph264depay", "h264parse", "appsink", "videoconvert")
 
     def recipe(self) -> Recipe:
         """Give the pipeline; the decoder is chosen when the camera has said what it sends."""
@@ -79,7 +79,7 @@ class RtspSource(_NetworkSource):
         if self.address.scheme == "rtsps":
             source["tls-validation-flags"] = _ALL_CHECKS if options.verify else _NO_CHECKS
         return Recipe(
-            text=f"rtspsrc name=source ! parsebin name=parse {SINK}",
+            text=f"rtspsrc name=source {SINK}",
             source=source,
             notes=(f"RTSP over {options.transport.upper()}",),
         )

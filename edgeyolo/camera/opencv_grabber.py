@@ -21,7 +21,7 @@ from edgeyolo.camera.faults import FAILED, Peer, refusal
 from edgeyolo.camera.grabber import Shot
 from edgeyolo.camera.pipelines import scaled_wh
 from edgeyolo.camera.v4l2 import Mode
-from edgeyolo.errors import FrameTimeoutError, SourceError, SourceOpenError
+from edgeyolo.errors import FrameTimeoutError, SourceError, SourceOpenError, SourceRefusedError
 from edgeyolo.optional import require
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # How long `close` waits: a picture's time, but not for a camera that hangs.
 _STOP_S = 0.5
+_SAME_RATE = 0.01
 _OPEN: weakref.WeakSet[OpenCvGrabber] = weakref.WeakSet()
 
 
@@ -224,6 +225,13 @@ class OpenCvGrabber:
             (cv2.CAP_PROP_BUFFERSIZE, 1),
         ):
             capture.set(key, value)
+        given = capture.get(cv2.CAP_PROP_FPS)
+        if self._options.fps and given and abs(given / self._options.fps - 1) > _SAME_RATE:
+            capture.release()
+            raise SourceRefusedError(
+                f"{self._peer.name}: {self._options.fps:g} pictures a second expected, "
+                f"the camera gives {given:g}"
+            )
         self._notes.append(f"{mode} FPS")
         return capture
 
@@ -231,7 +239,8 @@ class OpenCvGrabber:
         """Scale and turn; a device has its size from its mode."""
         cv2 = self._cv2
         turns = {"cw": cv2.ROTATE_90_CLOCKWISE, "180": cv2.ROTATE_180, "ccw": cv2.ROTATE_90_COUNTERCLOCKWISE}
-        size = scaled_wh(self._options, (image.shape[1], image.shape[0]))
+        scales = self._target.mode is None
+        size = scaled_wh(self._options, (image.shape[1], image.shape[0])) if scales else None
         shaped: Any = image if size is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         if self._options.flip in turns:
             shaped = cv2.rotate(shaped, turns[self._options.flip])

@@ -17,12 +17,31 @@ from dataclasses import dataclass, field
 from edgeyolo.camera.address import Flip, Options
 from edgeyolo.camera.decoders import Decoder
 
-__all__ = ["BGR", "LEAKY", "SINK", "Recipe", "csi_text", "decoding_text", "scaled_wh", "usb_text"]
+__all__ = [
+    "BGR",
+    "LEAKY",
+    "RTP_PARTS",
+    "SINK",
+    "Recipe",
+    "csi_text",
+    "decoding_text",
+    "scaled_wh",
+    "usb_text",
+]
 
 LEAKY = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 _PATIENT = "queue max-size-buffers=2 max-size-bytes=0 max-size-time=0"
 SINK = "appsink name=sink sync=false"
 BGR = "video/x-raw,format=BGR"
+
+# Whole pictures are asked of the depayloader: the parser would otherwise wait, where a picture is in several
+# slices, for the next one to know where it ends, and every picture would be late by one.
+RTP_PARTS = {
+    "H264": "rtph264depay ! video/x-h264,stream-format=avc,alignment=au ! h264parse",
+    "H265": "rtph265depay ! video/x-h265,stream-format=hvc1,alignment=au ! h265parse",
+    "JPEG": "rtpjpegdepay",
+}
+"""Encoding of RTP packets to the pipeline from them to a compressed stream."""
 
 # nvvidconv and videoflip number the same turns differently, which is why an address has words.
 _NVVIDCONV: dict[Flip, int] = {"none": 0, "ccw": 1, "180": 2, "cw": 3, "h": 4, "v": 6}

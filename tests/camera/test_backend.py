@@ -7,11 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import cv2
+import numpy as np
 import pytest
 
 from edgeyolo.camera import open_source
-from edgeyolo.errors import MissingDependencyError, SourceOpenError
+from edgeyolo.camera.v4l2 import read_device
+from edgeyolo.errors import MissingDependencyError, SourceOpenError, SourceRefusedError
 from edgeyolo.gstreamer import load_gst
+from tests.camera.video_device import FakeDriver
 from tests.camera.web_camera import WebCamera, web_camera
 
 pytestmark = pytest.mark.needs("opencv")
@@ -83,3 +87,75 @@ next(iter(source))
             [sys.executable, "-c", code, uri], capture_output=True, text=True, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class Device:
+    """A camera as OpenCV shows it, which sets what it likes."""
+
+    def __init__(self, fps: float, size_wh: tuple[int, int]) -> None:
+        self.asked: dict[int, float] = {}
+        self.fps, self.size_wh, self.released = fps, size_wh, False
+
+    def __call__(self, *_: object) -> Device:
+        return self
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked[key] = value
+        return True
+
+    def get(self, _key: int) -> float:
+        return self.fps
+
+    def grab(self) -> bool:
+        return not self.released
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((self.size_wh[1], self.size_wh[0], 3), np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture
+def webcam(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver(formats={"MJPG": {(640, 480): [(1, 30), (1, 15)]}})
+    monkeypatch.setattr(
+        "edgeyolo.camera.usb.read_device", lambda path: read_device("/dev/null", ioctl=driver.ioctl)
+    )
+
+
+@pytest.mark.usefixtures("webcam")
+def test_a_usb_camera_by_opencv_is_asked_for_mjpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(fps=15, size_wh=(640, 480))
+    monkeypatch.setattr(cv2, "VideoCapture", device)
+    source = open_source("0?backend=opencv&fps=15&width=640", stall_timeout_s=20)
+    frame = next(iter(source))
+    source.close()
+    assert frame.image_bgr.shape == (480, 640, 3)
+    assert device.asked == {
+        cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),
+        cv2.CAP_PROP_FRAME_WIDTH: 640,
+        cv2.CAP_PROP_FRAME_HEIGHT: 480,
+        cv2.CAP_PROP_FPS: 15.0,
+        cv2.CAP_PROP_BUFFERSIZE: 1,
+    }
+    assert "MJPG 640x480 at 15 FPS" in source.notes
+
+
+@pytest.mark.usefixtures("webcam")
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        (Device(fps=30, size_wh=(640, 480)), "15 pictures a second expected, the camera gives 30"),
+        (Device(fps=15, size_wh=(320, 240)), "width 640 and height any expected, the camera gives 320x240"),
+    ],
+)
+def test_another_rate_or_size_is_not_taken_in_silence(
+    device: Device, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", device)
+    with pytest.raises(SourceRefusedError, match=says):
+        next(iter(open_source("0?backend=opencv&fps=15&width=640", stall_timeout_s=20)))

@@ -69,7 +69,10 @@ def test_codecs(codec: str) -> None:
 
 
 def test_a_codec_that_is_not_read_is_told() -> None:
-    with RtspServer("--codec", "vp8") as server, pytest.raises(SourceRefusedError, match="video/x-vp8 found"):
+    with (
+        RtspServer("--codec", "vp8") as server,
+        pytest.raises(SourceRefusedError, match="a stream of VP8 found"),
+    ):
         take(open_source(server.url(), stall_timeout_s=20))
 
 
