@@ -6,7 +6,6 @@ files (`edgeyolo.pipeline.adapt`).
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from edgeyolo.adapt.integers import to_qdq
 from edgeyolo.adapt.metadata import metadata_names
 from edgeyolo.adapt.opset import with_opset, without_functions
 from edgeyolo.adapt.options import AdaptOptions
+from edgeyolo.adapt.pixels import pixels_of
 from edgeyolo.adapt.view import GraphView
 from edgeyolo.class_names import ClassNames, names_for, read_names
 from edgeyolo.errors import GraphError
@@ -65,11 +65,13 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
         UnsupportedOpError: It is of a kind that is refused by name.
     """
     _refuse_our_own(model)
-    pixels = takes_bytes(model)
+    is_bytes = takes_bytes(model)
     model, notes = _prepare(model, options)
     view = GraphView(model)
     known = metadata_names(view.metadata) if options.names is None else None
     family, evidence = recognise(view, _wishes(options, known), options.family)
+    pixels = pixels_of(view, takes_bytes=is_bytes)
+    notes += pixels.notes()
     edit = GraphEdit(model)
     decoded = family.normalise(view, edit, evidence)
     unused = [output.name for output in view.outputs if output.name not in evidence.outputs]
@@ -83,7 +85,7 @@ def adapt_model(model: onnx.ModelProto, options: AdaptOptions, provenance: dict[
         input_wh=view.input_wh,
         batch=view.batch,
         names=names.names,
-        preprocess=options.preprocess_of(_preprocess(evidence, pixels)),
+        preprocess=options.preprocess_of(pixels.left_of(evidence.preprocess)),
         outputs="decoded",
         final=evidence.final,
         provenance={**provenance, "family": evidence.family},
@@ -143,11 +145,6 @@ def _wishes(options: AdaptOptions, known: ClassNames | None) -> Wishes:
     return Wishes(
         family=options.family, classes=classes, anchors=options.anchors, strip_nms=options.strip_nms
     )
-
-
-def _preprocess(evidence: Evidence, pixels: bool) -> Preprocess:
-    """Give the family's, but the pixels as they are where the graph takes bytes."""
-    return dataclasses.replace(evidence.preprocess, scale=1.0) if pixels else evidence.preprocess
 
 
 def _describe(model: onnx.ModelProto, spec: ModelSpec) -> None:

@@ -134,6 +134,11 @@ class GraphView:
         """Give the node that makes a tensor; None for inputs and initializers."""
         return self._producers.get(name)
 
+    def only_reader(self, name: str) -> onnx.NodeProto | None:
+        """Give the node that reads a tensor; None where several do, or none."""
+        readers = [node for node in self.model.graph.node if name in node.input]
+        return readers[0] if len(readers) == 1 else None
+
     def constant(self, name: str) -> npt.NDArray[np.generic] | None:
         """Give the values of an initializer or a Constant node."""
         if name in self._initializers:

@@ -15,7 +15,7 @@ from edgeyolo.optional import require
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["read_onnx", "write_onnx"]
+__all__ = ["read_onnx", "refuse_too_large", "write_onnx"]
 
 _LIMIT_BYTES = 2**31 - 1
 _START_OF = {
@@ -70,11 +70,23 @@ def write_onnx(model: onnx.ModelProto, path: Path | str) -> None:
         GraphError: It is larger than the 2 GB that one file can hold.
         OutputError: It cannot be written.
     """
-    size = model.ByteSize()
-    if size > _LIMIT_BYTES:
-        raise GraphError(f"{path}: {size / 1e9:.1f} GB, and an ONNX file without external data holds 2 GB")
+    refuse_too_large(model, path)
     with whole_file(path) as temporary, temporary.open("wb") as file:
         file.write(model.SerializeToString())
+
+
+def refuse_too_large(model: onnx.ModelProto, path: Path | str) -> None:
+    """Refuse a model that one file cannot hold; what works on models in memory has the same limit.
+
+    Raises:
+        GraphError: It is larger than 2 GB.
+    """
+    size = model.ByteSize()
+    if size > _LIMIT_BYTES:
+        raise GraphError(
+            f"{path}: {size / 1e9:.1f} GB, and an ONNX file without external data holds 2 GB",
+            hint="export a smaller variant of the model, or the same one in float16",
+        )
 
 
 def _refuse_known_formats(path: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ from edgeyolo.adapt.adapt import Adapted, adapt_model
 from edgeyolo.adapt.options import AdaptOptions, options_from_text
 from edgeyolo.errors import ConfigError, EdgeYoloError
 from edgeyolo.files import sha256_of
-from edgeyolo.graph.onnx_file import read_onnx, write_onnx
+from edgeyolo.graph.onnx_file import read_onnx, refuse_too_large, write_onnx
 from edgeyolo.graph.simplify import FOREIGN_PROVENANCE_KEY
 from edgeyolo.spec import ModelSpec
 
@@ -137,6 +137,7 @@ def _is_ours(model: onnx.ModelProto, source: Path, options: AdaptOptions) -> boo
 
 
 def _adapt(model: onnx.ModelProto, source: Path, output: Path | str, options: AdaptOptions) -> Adapted:
+    refuse_too_large(model, source)
     provenance = {"adapted_from_sha256": sha256_of(source)}
     for entry in model.metadata_props:
         if entry.key == FOREIGN_PROVENANCE_KEY:

@@ -93,6 +93,49 @@ def test_uint8_gets_a_cast() -> None:
     assert adapted.spec.preprocess.scale == 1
 
 
+@pytest.mark.parametrize("bytes_in", [True, False])
+def test_what_the_graph_does_to_pixels_is_left_to_it(bytes_in: bool) -> None:
+    """YOLO-NAS as super-gradients exports it: BGR of 0..255 goes in, RGB of 0..1 comes to the layers."""
+    net = Net()
+    source = net.cast("pixels", TensorProto.FLOAT) if bytes_in else "pixels"
+    turned = net.op("Gather", source, net.const([2, 1, 0], np.int64), axis=1)
+    net.op("Div", turned, net.const(255.0), to="images")
+    net.concat(anchor_free(net), class_scores(net, 3), axis=1, to="output0")
+    original = net.model({"output0": [1, 7, BOXES]})
+    original.graph.input[0].name = "pixels"
+    if bytes_in:
+        original.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    adapted = adapt(original)
+    preprocess = adapted.spec.preprocess
+    assert (preprocess.channels, preprocess.scale) == ("bgr", 1.0)
+    assert any("order of the channels" in note for note in adapted.notes)
+
+
+def test_means_in_the_graph_are_not_taken_away_twice() -> None:
+    net = Net()
+    centered = net.op("Sub", "pixels", net.const(np.array([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)))
+    net.op("Div", centered, net.const(np.array([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)), to="images")
+    parts = [net.concat(net.op("Sigmoid", net.conv(3, s)), net.conv(32, s), axis=1) for s in STRIDES]
+    flat = net.concat(*(net.reshape(part, 0, 35, -1) for part in parts), axis=2)
+    net.transpose(flat, 0, 2, 1, to="output")
+    original = net.model({"output": [1, BOXES, 35]})
+    original.graph.input[0].name = "pixels"
+    preprocess = adapt(original).spec.preprocess
+    assert (preprocess.mean, preprocess.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert preprocess.scale == 1 / 255  # such means are of 0..1
+
+
+def test_more_than_a_file_holds_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeyolo.graph import onnx_file
+
+    onnx.save(yolov8(), tmp_path / "m.onnx")
+    monkeypatch.setattr(onnx_file, "_LIMIT_BYTES", 1000)
+    with pytest.raises(GraphError, match="holds 2 GB") as caught:
+        adapt_file(tmp_path / "m.onnx", tmp_path / "a.onnx", options_from_text())
+    assert "float16" in str(caught.value.hint)
+    assert not (tmp_path / "a.onnx").exists()
+
+
 def test_a_size_that_is_an_input_keeps_boxes_in_network_pixels() -> None:
     """RT-DETR's exporter multiplies relative boxes by an input of two numbers."""
     net = Net()
