@@ -64,6 +64,7 @@ class JetPack:
         tensorrt: The TensorRT in it.
         cuda: The CUDA in it.
         python: The system's Python.
+        later: The first of the later TensorRT that NVIDIA supports on it, where there is one.
     """
 
     versions: str
@@ -71,6 +72,17 @@ class JetPack:
     tensorrt: tuple[int, int, int]
     cuda: str
     python: str
+    later: tuple[int, int] | None = None
+
+    def has(self, tensorrt: tuple[int, ...]) -> bool:
+        """Tell whether a TensorRT belongs on it.
+
+        Examples:
+            >>> newest = JETPACKS[-1]
+            >>> newest.has((10, 16, 2)), newest.has((11, 4, 1)), newest.has((10, 3, 0))
+            (True, True, False)
+        """
+        return tensorrt[:2] == self.tensorrt[:2] or (self.later is not None and tensorrt >= self.later)
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,8 @@ JETPACKS: tuple[JetPack, ...] = (
     JetPack("6.0", ((36, 3, 0), (36, 3, 0)), (8, 6, 2), "12.2", "3.10"),
     JetPack("6.1 to 6.2.3", ((36, 4, 0), (36, 5, 99)), (10, 3, 0), "12.6", "3.10"),
     JetPack("7.0 and 7.1", ((38, 2, 0), (38, 4, 99)), (10, 13, 3), "13.0", "3.12"),
-    JetPack("7.2", ((39, 0, 0), (39, 2, 99)), (10, 16, 2), "13.2", "3.12"),
+    # From 7.2.2 on TensorRT 11.4.1 can be installed: its documentation, "Migrating", "Jetson / JetPack".
+    JetPack("7.2", ((39, 0, 0), (39, 2, 99)), (10, 16, 2), "13.2", "3.12", later=(11, 4)),
 )
 # fmt: on
 

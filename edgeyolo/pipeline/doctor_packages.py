@@ -70,8 +70,7 @@ def _tensorrt(root: Path, *, wanted: bool) -> Answer:
             f"{text}; pip's {by_pip} hides the system's {system[0]}, which is the one for this board",
             f"pip uninstall {by_pip}",
         )
-    running = version_tuple(trt.__version__, 2)
-    if jetpack is not None and running != jetpack.tensorrt[:2]:
+    if jetpack is not None and not jetpack.has(version_tuple(trt.__version__, 3)):
         expected = ".".join(map(str, jetpack.tensorrt))
         return Answer("TensorRT", "warning", f"{text}; JetPack {jetpack.versions} has {expected}")
     return Answer("TensorRT", "ok", text)

@@ -129,6 +129,13 @@ def test_tensorrt_of_another_release_than_jetpacks(tensorrt: ModuleType, tmp_pat
     assert tensorrt.__version__ in answer.text
 
 
+@pytest.mark.parametrize("tensorrt", ["10.13", "10.16", "11.4"], indirect=True)
+def test_a_tensorrt_that_can_be_installed_on_jetpack_is_fine(tensorrt: ModuleType, tmp_path: Path) -> None:
+    changes = {"etc/nv_tegra_release": "# R39 (release), REVISION: 2.0"}
+    answer = about(examine(tree(tmp_path, ORIN_NANO, **changes)), "TensorRT")
+    assert answer.level == ("warning" if tensorrt.__version__.startswith("10.13") else "ok")
+
+
 def test_numpy_that_tensorrt_fails_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What TensorRT 8.5.2's own Python does with NumPy 1.24 to 1.26."""
 

@@ -732,7 +732,7 @@ def test_the_command_opens_the_engine_again_after_an_error(
 
     expected = lines()
     assert len(expected) == 12
-    # What the error holds of the old engine is freed when it is let go: the driver then waits for the new one.
+    # What the error holds of the old engine is freed when it is let go, and the driver waits then.
     cuda.expect("free_with_pending")
     tensorrt.__simulation__.fail("IExecutionContext.execute_async_v3", ("ERROR", "the reason"), nth=5)
     assert lines() == expected
