@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeyolo.errors import ConfigError
+from edgeyolo.errors import ConfigError, MissingDependencyError
 from edgeyolo.show.web import WebSink
+from tests.parts import PROJECT
 from tests.show.web.fake_run import FakeControl, LoopThread, result, serving
 
 pytestmark = pytest.mark.needs("web", "opencv")
@@ -624,3 +627,33 @@ def test_it_ends_with_its_viewers_still_there() -> None:
         loop.end()  # which wrote on after the end
         idle.close()
     assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
+def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingDependencyError) as caught, serving():
+        pass
+    assert caught.value.hint == "pip install 'edgeyolo[web]'"
+    assert caught.value.exit_code == 3
+
+
+# --- what the page is made of -----------------------------------------------------------------------------
+
+
+def test_scripts_and_styles_ask_only_for_what_is_there() -> None:
+    assets = PROJECT / "edgeyolo" / "show" / "web" / "assets"
+    page = (assets / "index.html").read_text(encoding="utf-8")
+    ids = re.findall(r' id="([\w-]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r' (?:for|aria-labelledby|aria-describedby)="([\w-]+)"', page)) <= set(ids)
+    scripts = {file.name: file.read_text(encoding="utf-8") for file in assets.glob("*.js")}
+    assert len(scripts) > 5
+    for name, text in scripts.items():
+        assert set(re.findall(r'byId\("([\w-]+)"\)', text)) <= set(ids), name
+        assert set(re.findall(r'from "\./([\w.-]+)"', text)) <= scripts.keys(), name
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|https?://(?!www\.w3\.org/)", text
+        ), name
+    for file in (page, (assets / "sign-in.html").read_text(encoding="utf-8")):
+        for link in re.findall(r'(?:src|href)="(/[^"]*)"', file):
+            assert (assets / link.removeprefix("/assets/")).is_file()
