@@ -106,7 +106,7 @@ class WebSink:
             feed=feed,
             board=self._board,
             metrics=self._metrics,
-            zones=zones or ZoneDesk(),
+            zones=zones or ZoneDesk(cameras=[source.camera for source in control.status().sources]),
             most_streams=config.clients,
         )
         guarded = Guard(self._routes, access, Names(config.hosts), sign_in_page=asset("sign-in.html"))

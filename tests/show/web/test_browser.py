@@ -335,6 +335,20 @@ def rules_without_source(rules: Rules) -> Rules:
     return dataclasses.replace(rules, source="the drawing")
 
 
+@pytest.mark.parametrize("wh", [(1280, 620), (1280, 1100), (390, 844)])
+def test_a_place_on_the_drawing_is_that_place_in_the_picture(browser: Browser, wh: tuple[int, int]) -> None:
+    with shown(browser, wh=wh) as (page, _, _):
+        page.click(".pen")
+        page.wait_for("document.querySelector('#stage svg').dataset.of")  # of a picture that was shown
+        for part in ("#stage", "#stage svg", "#stage canvas"):
+            width, height = page.value(
+                f"(() => {{ const b = document.querySelector('{part}').getBoundingClientRect();"
+                " return [b.width, b.height]; })()"
+            )
+            assert width / height == pytest.approx(640 / 480, rel=0.01), part
+        assert page.value("document.querySelector('#editor').scrollWidth <= innerWidth")
+
+
 def test_a_zone_is_drawn_with_the_keyboard_and_told_in_words(browser: Browser) -> None:
     with shown(browser) as (page, _, _):
         page.value("document.querySelector('.pen').focus()")

@@ -210,6 +210,7 @@ export class Editor {
     const { width, height } = this.#stage.querySelector("canvas");
     if (this.#svg.dataset.of === `${width}x${height}`) return;
     this.#svg.dataset.of = `${width}x${height}`;
+    this.#stage.style.setProperty("--aspect", width / height);
     this.#draw();
   }
 
