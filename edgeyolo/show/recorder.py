@@ -108,7 +108,7 @@ class RecorderSink:
         self._encoder = best_encoder()
         self._piece: _Piece | None = None
         self._checked_s = self._try_again_s = 0.0
-        self._stopped = self._again = False
+        self._stopped = self._again = self._told_behind = False
         self._missed = 0
         self._outbox = Outbox(
             self._record, name="record", size=_WAITING, when_full="drop_new" if live else "wait"
@@ -139,6 +139,9 @@ class RecorderSink:
         else:
             picture = _Picture(result.picture_bgr, frame.time_s, place_stamp(frame.time_s))
         self._outbox.put(picture)
+        if self._outbox.dropped and not self._told_behind:
+            self._told_behind = True
+            _log.warning("%s: the encoder is behind; frames are left out, and counted", self._path)
 
     def close(self) -> None:
         """Record what waits and finish the file; twice is harmless.

@@ -149,20 +149,40 @@ for index in range(10**6):
 """
 
 
-@pytest.mark.parametrize("segment_s", [0, 3])
-def test_a_killed_recording_plays(tmp_path: Path, segment_s: float) -> None:
-    command = [sys.executable, "-c", _KILLED, tmp_path / "out.mp4", str(segment_s)]
+def killed_recording(folder: Path, segment_s: float) -> list[Path]:
+    """Kill a process when it has recorded 200 frames, 8 seconds, and give its files."""
+    command = [sys.executable, "-c", _KILLED, folder / "out.mp4", str(segment_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip() == "200":
                 break
         os.kill(process.pid, signal.SIGKILL)
-    files = sorted(tmp_path.glob("out*.mp4"))
+    return sorted(folder.glob("out*.mp4"))
+
+
+# Of 200 frames ten may wait for the encoder, and a fragment is a second.
+LEAST = 200 - 10 - 30
+
+
+@pytest.mark.parametrize("segment_s", [0, 3])
+def test_a_killed_recording_plays(tmp_path: Path, segment_s: float) -> None:
+    files = killed_recording(tmp_path, segment_s)
     assert len(files) == (3 if segment_s else 1)
-    # 8 seconds were written, of which some frames were on their way, and a fragment is a second.
-    assert sum(len(greys_and_seconds(path)) for path in files) >= 200 - 10 - 30
+    assert sum(len(greys_and_seconds(path)) for path in files) >= LEAST
     assert sum(duration_s(path) for path in files) > 6
+
+
+@pytest.mark.needs("ffmpeg")
+def test_ffmpeg_plays_a_killed_recording(tmp_path: Path) -> None:
+    (path,) = killed_recording(tmp_path, 0)
+    told = subprocess.run(
+        ["ffprobe", "-v", "quiet", "-count_frames", "-show_streams", "-of", "json", path],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    (stream,) = json.loads(told.stdout)["streams"]
+    assert int(stream["nb_read_frames"]) >= LEAST
+    assert float(stream["duration"]) > 6
 
 
 @pytest.mark.needs("ffmpeg")
@@ -248,6 +268,7 @@ def test_a_live_camera_never_waits_for_the_encoder(
         sink.write(live(index, index / 25))  # would wait for ever
     assert 180 <= sink.dropped < 200
     assert f"{sink.dropped} frames are not in it" in sink.notes[0]
+    assert caplog.text.count("the encoder is behind") == 1
     sink.close()
     sink.close()
     assert caplog.text.count("did not finish in time") == 1
