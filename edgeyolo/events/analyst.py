@@ -75,7 +75,7 @@ class CameraAnalyst:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """Counters of each zone and line by its name; any thread."""
+        """Counters of each zone and line by its name."""
         return {state.rule.name: state.counts for state in self._states}
 
     def restore(self, counts: Counts) -> None:

@@ -7,7 +7,7 @@ How objects are followed and what happens at zones is ``edgeyolo.events``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -105,11 +105,25 @@ class Watch:
                     hint="leave --track, --every and --events out, or make a video of them",
                 )
         self.rules.require_cameras(tuple(sources))
+        self.rules.require_classes(names)
+        self._refuse_idle_rules(monitor.model.class_ids)
         counts = read_counts(config.state) if config.state is not None else {}
         for camera in sources:
             analyst = analyst_for(camera, self.rules, names, conf=lambda: monitor.conf or 0.0)
             analyst.restore(counts.get(camera, {}))
             self.analysts[camera] = analyst
+
+    def _refuse_idle_rules(self, reported: Sequence[int] | None) -> None:
+        """Refuse a rule for classes that the run leaves out: nothing would ever happen there."""
+        if reported is None:
+            return
+        for rule in (*self.rules.zones, *self.rules.lines):
+            wanted = rule.class_ids(self._names)
+            if wanted is not None and wanted.isdisjoint(reported):
+                raise ConfigError(
+                    f"{self.rules.source}: {rule.name}: it is for classes that --classes leaves out",
+                    hint=f"--classes {','.join(self._names[i] for i in sorted({*reported, *wanted}))}",
+                )
 
     def desk(self) -> ZoneDesk:
         """Give the rules as the page may see, and perhaps change, them."""
@@ -171,6 +185,10 @@ class CountsSink:
     def write(self, result: Result) -> None:
         """Save, if something has happened and the last time is a while ago; a full disk ends no run."""
         self._changed |= bool(result.events)
+        self.idle()
+
+    def idle(self) -> None:
+        """Save what happened last, also while no camera gives a frame."""
         if not self._changed or monotonic() - self._saved_at < _SAVE_EVERY_S:
             return
         try:

@@ -151,6 +151,14 @@ def test_rules_that_do_not_fit_the_run(engine: Path, video: Path, tmp_path: Path
             _run(engine, video, tmp_path, events=path)
 
 
+def test_a_rule_for_what_the_run_leaves_out(engine: Path, video: Path, tmp_path: Path) -> None:
+    path = tmp_path / "e.toml"
+    path.write_text(toml_from_rules(Rules(lines=(Line(name="a", a=(0, 0), b=(1, 1), classes=(1,)),))))
+    config = RunConfig(engine=engine, sources=[str(video)], classes=["0"], watch=WatchConfig(events=path))
+    with pytest.raises(ConfigError, match="a: it is for classes that --classes leaves out"):
+        run(config)
+
+
 def test_pictures_and_classifiers_are_refused(engine: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(ConfigError, match="to follow objects in time; pictures found"):
