@@ -238,6 +238,22 @@ def test_threads_share_the_work(cuda: Simulator, tensorrt: ModuleType, kind: str
 
 @lazily
 @on_jetpack_6
+def test_a_frame_is_queued_while_the_gpu_works_on_another(
+    cuda: Simulator, tensorrt: ModuleType, kind: str, tmp_path: Path
+) -> None:
+    with open_kind(_write(tmp_path, tensorrt, batch=KINDS[kind][0]), kind) as opened:
+        before = cuda.calls()
+        for slot in range(2):
+            opened.input(slot)[...] = (slot + 1) / 4
+            opened.start(slot)  # uploads and queues; under this schedule nothing has run yet
+        after = cuda.calls()
+        waits = [name for name in after if "Synchronize" in name and after[name] > before.get(name, 0)]
+        assert waits == []
+        assert [float(opened.infer(slot)["scores"][0, 0, 0]) for slot in range(2)] == [0.25, 0.5]
+
+
+@lazily
+@on_jetpack_6
 def test_a_frame_of_a_fixed_batch_takes_five_driver_calls(cuda: Simulator, engine: Path) -> None:
     with open_engine(engine) as opened:
         before = cuda.report().counts["calls"]
