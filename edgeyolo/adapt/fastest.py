@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["FastestDet", "YoloFastestV2"]
 
 _STRETCH_BGR = Preprocess(resize="stretch", channels="bgr")
-"""Both projects' own test programs: ``cv2.resize`` to the input's size, BGR, divided by 255."""
+"""As both projects are used by others; neither the graph nor their documents say it, so it is assumed."""
 
+_PICTURES = "pictures are stretched, BGR, 0..1: edgeyolo tune-preprocess tells"
 _HINT = (
     "--anchors W,H,... in pixels of the network input, finest head first; the published COCO model has, at "
     "352x352, 12.64,19.39,37.88,51.48,55.71,138.31,126.91,78.23,131.57,214.55,279.92,258.87"
@@ -58,7 +59,7 @@ class FastestDet:
             classes=level.width - 5,
             preprocess=_STRETCH_BGR,
             outputs=(level.output.name,),
-            assumed=("objectness is a sigmoid and classes a softmax already",),
+            assumed=("objectness is a sigmoid and classes a softmax already", _PICTURES),
             strides=(level.stride,),
             details={"level": level},
         )
@@ -129,7 +130,7 @@ class YoloFastestV2:
             classes=heads.classes,
             preprocess=_STRETCH_BGR,
             outputs=tuple(level.output.name for level in heads.levels),
-            assumed=("sizes are (2 sigmoid)^2 anchors and centres 2 sigmoid - 0.5 cells",),
+            assumed=("sizes are (2 sigmoid)^2 anchors and centres 2 sigmoid - 0.5 cells", _PICTURES),
             strides=tuple(level.stride for level in heads.levels),
             details={"heads": heads, "anchors": np.array(wishes.anchors).reshape(shape)},
         )
