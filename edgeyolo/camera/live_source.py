@@ -96,15 +96,17 @@ class LiveSource(abc.ABC):
     def _frames(self, closed: threading.Event) -> Iterator[Frame]:
         if closed.is_set():
             return
-        start_s = time.monotonic()
+        start_s, first = time.monotonic(), True
         grabber = self._open(closed)
         try:
             while not closed.is_set():
                 shot = grabber.read()
                 if shot is None:
                     return
-                if grabber.notes != self._notes or self._fps is None:
-                    self._notes, self._fps = grabber.notes, self._fps or grabber.fps
+                if first:
+                    first = False
+                    self._notes = grabber.notes
+                    self._fps = self.address.options.fps or grabber.fps
                     self._check_size(shot)
                 yield Frame(
                     image_bgr=shot.image_bgr,
