@@ -67,6 +67,7 @@ def mqtt_address(text: str) -> MqttAddress:
     try:
         parts = urlsplit(text)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # what a connection makes of it
     except ValueError:  # whose text may have the password
         raise _error("a port from 1 to 65535 and a well-formed host expected") from None
     if parts.scheme not in _PORTS:

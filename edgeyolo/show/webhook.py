@@ -83,6 +83,7 @@ def webhook_address(text: str) -> WebhookAddress:
     try:
         parts = urlsplit(text)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # what a connection makes of it
     except ValueError:  # whose text may have the password
         raise ConfigError("--webhook: a port from 1 to 65535 and a host expected", hint=hint) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
@@ -94,7 +95,9 @@ def webhook_address(text: str) -> WebhookAddress:
     headers = {}
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        headers["Authorization"] = (
+            f"Basic {base64.b64encode(login.encode(errors='surrogateescape')).decode()}"
+        )
     tls = parts.scheme == "https"
     return WebhookAddress(
         tls=tls, host=parts.hostname, port=port or (443 if tls else 80), target=target, headers=headers

@@ -294,6 +294,7 @@ def test_tls_that_is_trusted_and_tls_that_is_not(tmp_path: Path, caplog: pytest.
         ("mqtt://", "a host"),
         ("mqtt://u:secret@h:99999", "a port"),
         ("mqtt://u:secret@h:0", "a port"),
+        ("mqtt://u:secret@a..b", "a well-formed host"),
         ("mqtt://u:sec#ret@h", "%23"),
         ("mqtt://:secret@h", "a user before the password"),
         ("mqtt://u:secret@h/a/+/b", "without +"),

@@ -243,6 +243,9 @@ def test_tls_is_checked(
         "http://u:secret@h:0/",
         "http://u:secret@h:x/",
         "http://h/se cret",
+        "http://u:secret@a..b/",
+        f"http://u:secret@{'a' * 64}/",
+        "http://u:secret@[::1/",
     ],
 )
 def test_addresses_that_are_refused(text: str) -> None:
