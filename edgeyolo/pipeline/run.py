@@ -6,6 +6,7 @@ Owns the order in which things are opened, cheapest mistake first. Which option 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -136,8 +137,8 @@ def run(config: RunConfig, *, say: Callable[[str], None] | None = None) -> RunRe
         for sink in chain(watch.sinks(), opened):
             stack.callback(sink.close)
             sinks.append(sink)
-            if isinstance(sink, WebSink) and say is not None:
-                say(sink.invitation())  # not to the log: a token may be in it
+            if isinstance(sink, WebSink):  # not to the log: a token may be in it
+                (say or _say_on_stderr)(sink.invitation())
         engine_notes = model.engine.notes
         loop_config = LoopConfig(
             draw=drawer(model.names, watch.analysts),
@@ -214,6 +215,10 @@ def _model(config: RunConfig) -> Model:
     if config.watch.follows and isinstance(model, Detector):
         model.weak = WEAK
     return model
+
+
+def _say_on_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _title(engine: Path, model: Model) -> str:
