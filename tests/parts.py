@@ -119,6 +119,7 @@ PARTS: dict[str, Callable[[], str | None]] = {
     "paho": _package("paho.mqtt.client"),
     "pooch": _package("pooch"),
     "rtsp-server": _rtsp_server,
+    "shapely": _package("shapely"),
     "shared-data": _path(SHARED_DATA, "the folder of real data"),
     "tensorrt": _package("tensorrt"),
     "tensorrt-bindings": _tensorrt_bindings,

@@ -31,7 +31,12 @@ State = ZoneState | LineState
 
 
 def analyst_for(
-    camera: str, rules: Rules | None, names: Sequence[str], *, conf: Callable[[], float] | None = None
+    camera: str,
+    rules: Rules | None,
+    names: Sequence[str],
+    *,
+    live: bool = False,
+    conf: Callable[[], float] | None = None,
 ) -> CameraAnalyst:
     """Make the analyst of a camera.
 
@@ -39,12 +44,13 @@ def analyst_for(
         camera: Its name.
         rules: Of the whole run; None follows objects and makes no events.
         names: Class names; the index is the class id.
+        live: As for `CameraAnalyst`.
         conf: As for `CameraAnalyst`; None reports every box.
 
     Raises:
         ConfigError: A rule names a class that there is not.
     """
-    return CameraAnalyst(camera, rules or Rules(), names, conf=conf or (lambda: 0.0))
+    return CameraAnalyst(camera, rules or Rules(), names, live=live, conf=conf or (lambda: 0.0))
 
 
 class CameraAnalyst:
@@ -54,6 +60,8 @@ class CameraAnalyst:
         camera: Its name.
         rules: Of the whole run.
         names: Class names; the index is the class id.
+        live: Whether time is that of the clock. A file has its own; that of a camera begins anew each time it
+            is connected to, and would hide how long it was away.
         conf: Gives the least score of a box that is reported, as it is now; weaker ones (from
             `edgeyolo.events.WEAK` times it on) only continue objects.
 
@@ -61,8 +69,11 @@ class CameraAnalyst:
         ConfigError: A rule names a class that there is not.
     """
 
-    def __init__(self, camera: str, rules: Rules, names: Sequence[str], *, conf: Callable[[], float]) -> None:
+    def __init__(
+        self, camera: str, rules: Rules, names: Sequence[str], *, live: bool, conf: Callable[[], float]
+    ) -> None:
         rules.require_classes(names)
+        self._live = live
         self._conf = conf
         self._camera = camera
         self._names = tuple(names)
@@ -98,11 +109,12 @@ class CameraAnalyst:
     def update(self, frame: Frame, found: Detections | None) -> tuple[Detections, tuple[Event, ...]]:
         """Take the next frame; see `edgeyolo.frames.Analyst`.
 
-        Where the source's time goes back or jumps, objects end: those inside a zone leave it, as ``lost``.
+        Where time goes back or jumps, objects end: those inside a zone leave it, as ``lost``.
         """
         self._take_rules()
         height, width = frame.image_bgr.shape[:2]
-        followed = self._tracker.follow(frame.time_s, found, conf=self._conf())
+        now_s = frame.captured_at_s if self._live else frame.time_s
+        followed = self._tracker.follow(now_s, found, conf=self._conf())
         events: list[Event] = []
         for track in followed.ended:
             self._trails.pop(track.number, None)

@@ -51,6 +51,7 @@ _LEAST_ACROSS_CLASSES = 0.6
 _MEMORY_OF_CLASS = 0.95  # a vote's weight after another frame
 _INTERVALS = 0.1  # share of the newest in the usual interval between detections
 _MISSES_ALLOWED = 3  # detections: for weak boxes, and for any however slow the camera is
+_UNSTEADY_S = 1.0  # a camera's clock may step back a little when it is connected again
 _MISSES_OF_UNSURE = 1  # of an object without a number
 
 
@@ -58,7 +59,7 @@ class Sight(NamedTuple):
     """One time that an object was seen.
 
     Args:
-        time_s: As `edgeyolo.frames.Frame.time_s`.
+        time_s: Seconds, as `Tracker.follow` was told.
         score: Of the box.
         box: ``x0 y0 x1 y1``, pixels, trembling less than what the detector gave.
     """
@@ -131,13 +132,15 @@ class Tracker:
     def follow(self, time_s: float, found: Detections | None, *, conf: float = 0.0) -> Followed:
         """Take the next frame.
 
-        Where time goes back (a file begins again, a camera was connected again), all objects end.
+        Where time goes back by more than a second (a file begins again), all objects end; by less, it stands.
 
         Args:
-            time_s: Seconds, on the source's own line.
+            time_s: Seconds, on any line.
             found: What the detector found, best first; None where it was not asked.
             conf: Least score of a box that is reported by itself and may begin an object.
         """
+        if self._time_s is not None and 0 < self._time_s - time_s < _UNSTEADY_S:
+            time_s = self._time_s
         ended = self._advance(time_s, detected=found is not None)
         if found is None:
             return Followed(self._between(), ended=ended)

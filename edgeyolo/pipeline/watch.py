@@ -108,8 +108,10 @@ class Watch:
         self.rules.require_classes(names)
         self._refuse_idle_rules(monitor.model.class_ids)
         counts = read_counts(config.state) if config.state is not None else {}
-        for camera in sources:
-            analyst = analyst_for(camera, self.rules, names, conf=lambda: monitor.conf or 0.0)
+        for camera, source in sources.items():
+            analyst = analyst_for(
+                camera, self.rules, names, live=source.live, conf=lambda: monitor.conf or 0.0
+            )
             analyst.restore(counts.get(camera, {}))
             self.analysts[camera] = analyst
 

@@ -103,6 +103,14 @@ def test_between_detections_boxes_go_on_in_real_time() -> None:
     assert stage.show(1.6, None).track_ids.tolist() == []  # the detector did not see it: nothing is made up
 
 
+def test_a_clock_that_steps_back_a_little_ends_nothing() -> None:
+    stage = Stage()
+    for index in range(20):
+        back = 0.3 if index >= 10 else 0.0
+        boxes = stage.show(index / 10 - back, [Seen(100 + 5 * index, 200)])
+    assert boxes.track_ids.tolist() == [1]
+
+
 def test_followed_boxes_stay_in_the_picture() -> None:
     stage = Stage()
     for index in range(10):

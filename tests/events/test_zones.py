@@ -114,6 +114,20 @@ def test_a_camera_that_was_away_begins_anew_and_counts_on() -> None:
     assert stage.events[-1].track_id == 3
 
 
+@pytest.mark.parametrize(("away_s", "number"), [(0.4, 1), (30, 2)])
+def test_a_camera_that_was_connected_again_is_told_by_the_clock(away_s: float, number: int) -> None:
+    """Its own time begins at 0 again, or later than where it was, however long it was away."""
+    stage = Stage(Rules(zones=(Zone(**TILL),)), live=True)  # type: ignore[arg-type]
+    for index in range(20):
+        stage.show(index / 10, [Seen(320, 400)], clock_s=1000 + index / 10)
+    for index in range(20):
+        stage.show(2.2 + index / 10, [Seen(320, 400)], clock_s=1002 + away_s + index / 10)
+    for index in range(20):
+        stage.show(index / 10, [Seen(320, 400)], clock_s=1004 + away_s + index / 10)
+    assert stage.events[-1].track_id == number
+    assert [event.kind for event in stage.events] == ["enter", *["leave", "enter"] * (number - 1)]
+
+
 def test_a_slow_camera_is_not_away() -> None:
     stage = _stage().play(lambda t: [Seen(320, 400)], seconds=60, fps=0.25)
     assert [(event.kind, event.track_id) for event in stage.events] == [("enter", 1)]

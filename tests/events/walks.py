@@ -49,22 +49,30 @@ class Stage:
     rules: Rules | None = None
     conf: float = 0.25
     camera: str = "0"
+    live: bool = False
     analyst: CameraAnalyst = field(init=False)
     events: list[Event] = field(default_factory=list)
     boxes: list[Detections] = field(default_factory=list)
     frames: int = 0
 
     def __post_init__(self) -> None:
-        self.analyst = analyst_for(self.camera, self.rules, NAMES, conf=lambda: self.conf)
+        self.analyst = analyst_for(self.camera, self.rules, NAMES, live=self.live, conf=lambda: self.conf)
 
-    def show(self, time_s: float, seen: Sequence[Seen] | None, wh: tuple[int, int] = WH) -> Detections:
+    def show(
+        self,
+        time_s: float,
+        seen: Sequence[Seen] | None,
+        wh: tuple[int, int] = WH,
+        *,
+        clock_s: float | None = None,
+    ) -> Detections:
         """Give the analyst a frame; None is one that the detector did not see."""
         frame = Frame(
             image_bgr=np.broadcast_to(np.uint8(0), (wh[1], wh[0], 3)),
             source="stage",
             index=self.frames,
             time_s=time_s,
-            captured_at_s=time.monotonic(),
+            captured_at_s=time.monotonic() if clock_s is None else clock_s,
             camera=self.camera,
         )
         self.frames += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 
 import numpy as np
@@ -17,8 +18,10 @@ from edgeyolo.vision.polygons import (
     share_inside,
     side_of_line,
 )
+from tests.parts import require_part
 
-geometry = pytest.importorskip("shapely.geometry")
+require_part("shapely")
+geometry = importlib.import_module("shapely.geometry")
 
 # A grid makes touching, level and repeated things as likely as they are in files drawn by hand.
 _grid = st.integers(0, 12).map(float)
