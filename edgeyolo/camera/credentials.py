@@ -18,11 +18,11 @@ MASK = "***"
 
 # Names of parameters whose value lets one in. Some cameras have them in the path: /user=a_password=b.sdp
 _SECRET_NAME = (
-    r"[\w.\-\[\]%]*(?:token|pass|pwd|psw|auth|secret|key|sig|session|sid|jwt|code|user|usr|login|account|cred)"
+    r"[\w.\-\[\]%]*(?:token|pass|pw|psw|auth|secret|key|sig|session|sid|jwt|code|user|usr|login|account|cred)"
     r"[\w.\-\[\]%]*"
 )
 _SECRET_VALUE = re.compile(rf"(?i)({_SECRET_NAME})(=|%3[Dd])([^&;\s\"'<>#]+)")
-_LONG_VALUE = re.compile(r"(=)([A-Za-z0-9+/_\-.~%]{20,})")
+_LONG_VALUE = re.compile(r"(=)(?!/)([A-Za-z0-9+/_\-.~%]{20,})")
 _LOGIN = re.compile(r"(?i)([a-z][a-z0-9+.\-]*:/{2,})\S*@")
 _HEADER = re.compile(r"(?i)(authorization\W+(?:basic|digest|bearer)\s+).*")
 # A shorter secret is a part of ordinary words; it is replaced only where it stands alone.

@@ -20,6 +20,7 @@ SECRET = st.text(
     min_size=4,
     max_size=20,
 ).filter(lambda text: text not in "rtsp://camera.local/stream 401 Unauthorized [channel=1&subtype=0]")
+WORD = st.text(st.characters(codec="utf-8", categories=["L", "Nd"]), min_size=4, max_size=20)
 
 
 def quote_in_lower_case(text: str) -> str:
@@ -56,24 +57,45 @@ def test_user_and_password_are_in_no_text(user: str, password: str, encode, text
         assert basic not in shown
 
 
-@given(SECRET.filter(str.isalnum), SECRET.filter(str.isalnum))
+@given(WORD, WORD)
 def test_a_login_in_an_unknown_address_is_masked(user: str, password: str) -> None:
     shown = scrub(f"cannot open http://{user}:{password}@10.0.0.3/video and rtsp://10.0.0.4/a")
-    assert shown == "cannot open http://***@10.0.0.3/video and rtsp://10.0.0.4/a" or "10.0.0.4" not in shown
-    assert f"{user}:{password}" not in shown
+    assert shown == "cannot open http://***@10.0.0.3/video and rtsp://10.0.0.4/a"
 
 
 @pytest.mark.parametrize(
     "key",
-    ["token", "access_token", "pwd", "password", "pass", "auth", "apiKey", "sig", "user", "usr", "loginpas"],
+    [
+        "token",
+        "access_token",
+        "pwd",
+        "user-pw",
+        "password",
+        "pass",
+        "auth",
+        "apiKey",
+        "sig",
+        "user",
+        "usr",
+        "loginpas",
+    ],
 )
-@given(value=SECRET.filter(str.isalnum))
+@given(value=WORD)
 def test_values_that_let_one_in_are_masked_by_name(key: str, value: str) -> None:
     assume(value not in f"404 http://10.0.0.3/video.cgi?{key}=&channel=1 (value )")
     address = f"http://10.0.0.3/video.cgi?{key}={value}&channel=1"
     assert scrub(f"404 {address} (value {value})", address) == (
         f"404 http://10.0.0.3/video.cgi?{key}=***&channel=1 (value ***)"
     )
+
+
+def test_a_value_that_looks_drawn_by_lot_is_masked_and_a_path_is_not() -> None:
+    assert (
+        scrub("http://10.0.0.3/v?id=1&k=eyJhbGciOiJIUzI1NiJ9.e30.Et9HFtf9R3G")
+        == "http://10.0.0.3/v?id=1&k=***"
+    )
+    text = "filesrc location=/home/robot/videos/of-the-yard.mp4 ! decodebin"
+    assert scrub(text) == text
 
 
 def test_short_secrets_do_not_eat_the_words_around_them() -> None:
