@@ -233,7 +233,7 @@ class RecorderSink:
             raise error from exc
         if not self._stopped:
             self._stopped = True
-            _log.warning("%s; recording stops there until there is room, detection goes on", error)
+            _log.warning("%s; recording stops there and is tried again, detection goes on", error)
         self._try_again_s = time.monotonic() + _TRY_AGAIN_AFTER_S
 
     def _waits_for_room(self) -> bool:

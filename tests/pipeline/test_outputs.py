@@ -229,7 +229,7 @@ def test_a_full_disk_stops_the_recording_of_a_camera_and_not_the_run(
         wait_until(lambda: len(lines_of(jsonl)) > at + 30)  # detection goes on
         process.terminate()
         _, more = process.communicate(timeout=60)
-    assert "No space left on device; recording stops there until there is room" in said
+    assert "No space left on device; recording stops there and is tried again" in said
     assert "cannot write" not in more  # said once
     assert "frames are not in it" in more
     assert process.returncode == 130
