@@ -153,9 +153,8 @@ class TensorRTEngine:
             for other in self._slots:
                 other.drop_graph()
             profiler = self._opened_plan.profiler()
-            slot.exec_context.enqueue_emits_profile = (
-                False  # else each enqueue waits, and is measured with it
-            )
+            # Else each enqueue waits, and is measured with it.
+            slot.exec_context.enqueue_emits_profile = False
             slot.exec_context.profiler = profiler
             try:
                 for _ in range(runs):
@@ -260,6 +259,9 @@ class TensorRTEngine:
             for slot in self._slots:
                 slot.drop_graph()
             self._notes.append(f"no CUDA graph, each inference is queued piece by piece: {exc.message}")
+            for slot in self._slots:  # it was the graph, and not the GPU, or this says so
+                slot.started = None
+                self._run(slot, batch)
 
     def _run(self, slot: Slot, wanted: int) -> None:
         """Wait for what was started, or start it; inside ``with device:``."""

@@ -361,6 +361,16 @@ def test_without_graphs_it_runs_and_says_so(call: str, cuda: Simulator, engine: 
         assert run_frames(opened) == []
 
 
+@lazily
+@on_jetpack_6
+def test_a_fault_of_the_gpu_is_no_want_of_graphs(cuda: Simulator, tensorrt: ModuleType, engine: Path) -> None:
+    cuda.expect("async_error")
+    cuda.fail("async:GraphLaunch", code=LAUNCH_FAILED)
+    with pytest.raises(InferenceError, match="this process cannot use CUDA any more"):
+        open_engine(engine)
+    tensorrt.__simulation__.misuse.clear()
+
+
 @on_jetpack_6
 def test_what_tensorrt_cannot_capture_is_said(cuda: Simulator, tensorrt: ModuleType, engine: Path) -> None:
     # Two runs before the captures, then the first capture.
