@@ -5,6 +5,7 @@ Owns the layout only; every number comes from ``inspect``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -130,10 +131,28 @@ def _engine(facts: Facts) -> Iterator[str]:
     yield from _spec(facts["spec"])
     for key in ("made_from", "versions", "machine"):
         yield from (f"{key.replace('_', ' '):12} {name}: {value}" for name, value in facts[key].items())
+    yield from _built_with(facts["extra"])
     yield f"built        {facts['built_at']}: {facts['command']}"
     for layer in facts.get("layers", ()):
         told = [layer["name"], layer["kind"], *layer["outputs"], layer["tactic"]]
         yield "layer        " + "; ".join(filter(None, told))
+
+
+def _built_with(extra: Facts) -> Iterator[str]:
+    """Tell what an engine was built with, and what its layers compute in."""
+    for name, value in extra.items():
+        if name == "precision_by_layer":
+            counts = Counter(kind or "not told" for kind in value.values())
+            if counts:
+                yield "layers       " + ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
+        elif value not in (None, False, [], {}):
+            words = ", ".join(map(str, value)) if isinstance(value, list) else value
+            words = (
+                ", ".join(f"{key} {item}" for key, item in value.items())
+                if isinstance(value, dict)
+                else words
+            )
+            yield f"option       {name.replace('_', ' ')}: {words}"
 
 
 def _tensors(facts: Facts) -> Iterator[str]:
@@ -145,7 +164,8 @@ def _tensors(facts: Facts) -> Iterator[str]:
 def _spec(spec: Facts) -> Iterator[str]:
     names = spec["names"]
     some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    yield f"task         {spec['task']}, outputs {spec['outputs']}, {len(names)} classes: {some}"
+    final = ", boxes final" if spec["final"] else ""
+    yield f"task         {spec['task']}, outputs {spec['outputs']}{final}, {len(names)} classes: {some}"
     preprocess = spec["preprocess"]
     yield "preprocess   " + ", ".join(
         f"{key} {round(value, 6) if isinstance(value, float) else value}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 from types import ModuleType
@@ -91,8 +92,9 @@ def test_every_precision_on_every_generation(tensorrt: ModuleType, tmp_path: Pat
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("tensorrt", ["10.3", "11.4"], indirect=True)
 def test_the_command_in_the_sidecar_builds_the_same_again(
-    tensorrt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tensorrt: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """And the sidecar has all that an engine was made from."""
     folder = tmp_path / "a folder"
     folder.mkdir()
     model = converted(folder, "yolo", "--batch", "dynamic")
@@ -121,6 +123,13 @@ def test_the_command_in_the_sidecar_builds_the_same_again(
     assert first.spec.names
     assert [tensor.name for tensor in (*first.inputs, *first.outputs)] == ["images", "boxes", "scores"]
     assert set(first.extra["precision_by_layer"])
+    capsys.readouterr()
+    app(["inspect", str(engine)], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert re.search(r"(?m)^layers       .*\bint8 \d+", told)
+    assert "option       profile: min 1, opt 2, max 4\n" in told
+    assert "option       nms: iou 0.5, conf 0.01\n" in told
+    assert "outputs decoded, boxes final" in told
 
 
 @pytest.mark.usefixtures("gpu")
