@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from edgeyolo.errors import ConfigError
 from edgeyolo.rules import Line, Rules, TrackRules, Zone, read_rules, rules_from_toml, toml_from_rules
 from edgeyolo.sections import read_toml
+from tests.parts import PROJECT
 
 SQUARE = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
 SHOP = """
@@ -124,6 +127,14 @@ def test_a_rule_for_a_camera_that_is_not_there(tmp_path: Path) -> None:
     rules.require_cameras(["0", "1"])
     with pytest.raises(ConfigError, match=r"events.toml: till: camera '0' is none of this run; '00' is"):
         rules.require_cameras(["00"])
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path: Path) -> None:
+    text = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert [len(_read(tmp_path, block).zones) for block in blocks] == [1, 0, 1]
+    for field in {field.name for kind in (Zone, Line) for field in dataclasses.fields(kind)}:
+        assert f"`{field}`" in text, f"{field} is not in docs/events.md"
 
 
 _share = st.floats(0, 1)
