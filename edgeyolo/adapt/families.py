@@ -39,7 +39,8 @@ FAMILIES: tuple[Family, ...] = (
     Columns(),
     RawHeads(),
 )
-"""The most telling structure first; the last families take what only their shape speaks for."""
+"""The most telling structure first: a suppression by its operator, final boxes by their count, distributions
+and small maps by how they are joined, pairs of outputs, one tensor of everything; last what only has a shape."""
 
 
 def recognise(view: GraphView, wishes: Wishes, family: str | None = None) -> tuple[Family, Evidence]:

@@ -100,32 +100,45 @@ def _divided(
     boxes, rest = _box_leaves(leaves)
     if len(leaves) > 1 and not boxes and wishes.family is None:
         return None  # joined, and not of a box first: NanoDet's scores and distributions, for one
-    widths = [leaf.width for leaf in rest]
-    text = " + ".join(str(leaf.width) for leaf in leaves)
-    why = f"its values are joined as {text}"
-    objectness: bool | None = None
-    classes = 0
-    if boxes and widths:
-        if widths[0] == 1 and len(widths) == 2 and not _is_extra(view, rest[1], axis):
-            objectness, classes = True, widths[1]
-        elif len(boxes) == 2:
-            objectness, classes = True, widths[0] - 1
-        elif len(boxes) == 1:
-            objectness, classes = False, widths[0]
-    guessed = objectness is None
-    if objectness is None:
+    joined = _joined(view, boxes, rest, axis)
+    guessed = joined is None
+    if joined is not None:
+        objectness, classes = joined
+        why = f"its values are joined as {' + '.join(str(leaf.width) for leaf in leaves)}"
+    else:
         grid = grid_of(view.input_wh, count)
-        guessed = grid is None or grid.anchors == 1
-        objectness = axis == 2 or not guessed
+        anchored = grid is not None and grid.anchors > 1
+        objectness, guessed = axis == 2 or anchored, not anchored
         classes = width - (5 if objectness else 4) - _mask_channels(view, width)
         why = f"{'rows have' if objectness else 'columns have no'} objectness in this layout"
-        if not guessed:
+        if anchored:
             why = "several boxes a cell come from anchors, and those have an objectness"
-    unsure = guessed or widths == [1, width - 5]
+    # One value and all others might be one class and its keypoints.
+    unsure = guessed or [leaf.width for leaf in rest] == [1, width - 5]
     if unsure and wishes.classes is not None and wishes.classes != classes:
         objectness, classes, why = _by_names(wishes.classes, width, objectness, classes, why)
     leaf = boxes[0].tensor if boxes else output.name
     return ValueLayout(output, axis, count, width, objectness, classes, why, guessed, leaf)
+
+
+def _joined(
+    view: GraphView, boxes: Sequence[Leaf], rest: Sequence[Leaf], axis: int
+) -> tuple[bool, int] | None:
+    """Tell objectness and classes from what was joined behind the box; None where nothing was.
+
+    Rules:
+        1. 4 + 1 + C, or 2 + 2 + 1 + C: an objectness, unless what follows is no score (`_is_extra`).
+        2. 2 + 2 + X with X cut out of something larger: objectness and classes were one (YOLOv5, YOLOX).
+        3. 4 + C + ..., or 2 + 2 + C with C fresh from its activation: no objectness (YOLOv8).
+    """
+    if not boxes or not rest:
+        return None
+    widths = [leaf.width for leaf in rest]
+    if widths[0] == 1 and len(widths) == 2 and not _is_extra(view, rest[1], axis):
+        return True, widths[1]
+    if len(boxes) == 2 and view.is_cut(rest[0].tensor):
+        return True, widths[0] - 1
+    return False, widths[0]
 
 
 def _box_leaves(leaves: Sequence[Leaf]) -> tuple[Sequence[Leaf], Sequence[Leaf]]:

@@ -34,7 +34,7 @@ LAYOUT = frozenset(
 )  # fmt: skip
 """Operators that move values and do not change them, but for the rounding of INT8."""
 
-_CUTS = frozenset({"Gather", "Slice", "Split", "StridedSlice"})
+_CUTS = frozenset({"Gather", "SequenceAt", "Slice", "Split", "SplitToSequence"})
 _ACTIVATIONS = frozenset({"HardSigmoid", "Sigmoid", "Softmax"})
 # Operators whose inputs after the first say where and how, and carry no values of the picture.
 _ONE_DATA_INPUT = LAYOUT | _CUTS | {"Clip", "Expand", "Pad", "ReduceMax", "Resize", "Tile", "TopK"}
@@ -193,6 +193,11 @@ class GraphView:
         """Say whether all of a tensor comes from weighted layers without an activation."""
         origins = self._origins(name)
         return bool(origins) and all(node is not None and self._is_weighted(node) for node in origins)
+
+    def is_cut(self, name: str) -> bool:
+        """Say whether a tensor was cut out of a larger one."""
+        node = self.behind(name)
+        return node is not None and node.op_type in _CUTS
 
     def is_activated(self, name: str) -> bool:
         """Say whether all of a tensor is the result of an activation, moved, cut and joined at most."""

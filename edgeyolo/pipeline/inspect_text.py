@@ -122,7 +122,7 @@ def _family(path: str, family: Facts) -> Iterator[str]:
     yield f"family       {family['name']}, {family['classes']} classes"
     for label, key in (("because", "reasons"), ("assumed", "assumed")):
         yield from (f"  {label:10} {line}" for line in family[key])
-    yield f"  next       edgeyolo adapt {path} -o OUT.onnx"
+    yield f"  next       edgeyolo build {path} -o OUT.engine"
 
 
 def _engine(facts: Facts) -> Iterator[str]:

@@ -113,6 +113,24 @@ def test_boxes_of_four_dimensions_as_parts_of_the_sides() -> None:
     check(adapted.model, boxes, raw["confs"].astype(np.float64), picture())
 
 
+@pytest.mark.parametrize("classes", [1, 2, 5])
+def test_a_box_in_two_halves_beside_fresh_scores_has_no_objectness(classes: int) -> None:
+    """A simplifier joins the Concat of a box with that of the head: 2 + 2 + C; YOLOv5 has 2 + 2 + (1 + C)."""
+    net = Net()
+    sides = net.op("Softplus", net.concat(*(net.reshape(net.conv(4, s), 0, 4, -1) for s in STRIDES), axis=2))
+    stride = net.const(cells()[:, 2][None, None])
+    middle = net.op("Mul", net.const((cells()[:, :2] + 0.5).T[None]), stride)
+    pixels = net.op("Mul", sides, stride)
+    center = net.op("Add", middle, net.part(pixels, 1, 0, 2))
+    size = net.op("Mul", net.part(pixels, 1, 2, 4), net.const(2.0))
+    net.concat(center, size, class_scores(net, classes), axis=1, to="output0")
+    original = net.model({"output0": [1, 4 + classes, BOXES]})
+    adapted = adapt(original)
+    raw = run(original, picture())["output0"].transpose(0, 2, 1)
+    check(adapted.model, corners(raw[..., :4]), raw[..., 4:].astype(np.float64), picture())
+    assert adapted.evidence.classes == classes
+
+
 def test_weights_that_are_listed_as_inputs() -> None:
     original = yolov8()
     for tensor in original.graph.initializer:

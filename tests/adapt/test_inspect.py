@@ -29,7 +29,7 @@ def test_the_family_and_its_reasons(tmp_path: Path) -> None:
     text = "\n".join(lines_from_facts(facts))
     assert "family       yolov8, 7 classes" in text
     assert "joined as 4 + 7" in text
-    assert f"edgeyolo adapt {path}" in text
+    assert f"edgeyolo build {path}" in text
     assert path.read_bytes() == before
 
 
