@@ -40,7 +40,7 @@ FAMILIES: tuple[Family, ...] = (
     RawHeads(),
 )
 """The most telling structure first: a suppression by its operator, final boxes by their count, distributions
-and small maps by how they are joined, pairs of outputs, one tensor of everything; last what only has a shape."""
+and small maps by how they are joined, pairs of outputs, one tensor of everything; last a mere shape."""
 
 
 def recognise(view: GraphView, wishes: Wishes, family: str | None = None) -> tuple[Family, Evidence]:
