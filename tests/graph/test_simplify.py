@@ -12,7 +12,7 @@ import pytest
 from edgeyolo.errors import GraphError, MismatchError
 from edgeyolo.files import sha256_of
 from edgeyolo.graph.compare import prove_equal
-from edgeyolo.graph.simplify import node_counts, simplify
+from edgeyolo.graph.simplify import FOREIGN_PROVENANCE_KEY, node_counts, simplify
 from edgeyolo.spec import ModelSpec, Preprocess
 
 pytestmark = pytest.mark.needs("onnx", "onnxruntime", "onnxsim")
@@ -99,9 +99,11 @@ def test_foreign_metadata_stays_foreign(tmp_path: Path) -> None:
 
     model = redundant_model()
     model.metadata_props.add(key="stride", value="32")
-    simplify(save(model, tmp_path / "in.onnx"), tmp_path / "out.onnx")
+    path = save(model, tmp_path / "in.onnx")
+    simplify(path, tmp_path / "out.onnx")
     result = onnx.load(tmp_path / "out.onnx")
-    assert [(item.key, item.value) for item in result.metadata_props] == [("stride", "32")]
+    found = {item.key: item.value for item in result.metadata_props}
+    assert found == {"stride": "32", FOREIGN_PROVENANCE_KEY: sha256_of(path)}
 
 
 def test_dynamic_batch_stays_dynamic(tmp_path: Path) -> None:
