@@ -86,6 +86,9 @@ class Scales:
             it, the layers that read it are multiplied by it (cross-layer equalisation). `tensors` holds
             the scales of the equalised graph.
         bias_shift: Layer name to what is added to its bias, a channel, in units of the equalised graph.
+        weight_steps: Layer name to how many int8 steps each of its weights is off the nearest one, packed
+            (`edgeyolo.qdq.weights.packed_steps`). Its `weight_amax` says how large a step is. A layer in
+            float takes neither these nor its `bias_shift`.
         plain: Scales of the graph as it is, without `channel_factors`, for those tensors where the two
             differ: what a TensorRT calibration cache needs, which cannot change weights.
         format: Version of this format.
@@ -97,6 +100,7 @@ class Scales:
     weight_amax: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     channel_factors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     bias_shift: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    weight_steps: Mapping[str, str] = field(default_factory=dict)
     plain: Mapping[str, TensorScale] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -183,6 +187,7 @@ def _from_json(data: dict[str, Any]) -> Scales:
         weight_amax=channels("weight_amax"),
         channel_factors=channels("channel_factors"),
         bias_shift=channels("bias_shift"),
+        weight_steps={str(name): str(packed) for name, packed in data["weight_steps"].items()},
         plain=tensors("plain"),
         format=data["format"],
     )

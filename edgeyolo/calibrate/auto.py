@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeyolo.calibrate.agreement import OutputError
-from edgeyolo.calibrate.amax import largest, mse, percentile
-from edgeyolo.calibrate.choice import Choice, group_counts
+from edgeyolo.calibrate.choice import Choice
 from edgeyolo.calibrate.collect import Statistics, collect, taps_for
 from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
-from edgeyolo.calibrate.float_layers import leave_float
+from edgeyolo.calibrate.fitted import with_fitted_weights
+from edgeyolo.calibrate.float_layers import ENOUGH, leave_float
 from edgeyolo.calibrate.local import LocalModel
+from edgeyolo.calibrate.ranges import STARTS, dead_groups, float_for_dead, ladder, uniform_amax
 from edgeyolo.calibrate.search import Simulator, coordinate_descent, float_outputs
-from edgeyolo.errors import DeadTensorError
 from edgeyolo.qdq import GraphView, QuantPlan, int8_model, quant_plan
 from edgeyolo.qdq.weights import model_with_weights
 from edgeyolo.scales import LEVELS, Provenance, Scales, TensorScale
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoConfig", "choice_by_search"]
 
-_LEAST_PERCENT = 99.5
-_RATIO = 1.15  # between two candidates: noise changes by a third
-_STARTS = ("percentile 99.9", "percentile 99.95", "percentile 99.99", "mse")
 _SEARCH_MACS = 3e12  # work of the coordinate descent: a minute or so on two cores of a laptop
 _LEAST_IMAGES = 8  # fewer say too little of a change
+_BROKEN = 0.1  # a layer with this share of the whole error spoils every choice that is made beside it
+_BROKEN_ROUNDS = 4
+_BROKEN_MOST = 24  # layers looked at a round: what breaks a network is among its noisiest
 
 
 def _no_progress(step: str, done: int, total: int) -> None:
@@ -106,8 +106,8 @@ class _Search:
         self._error = OutputError(float_outputs(model, held_back))
         self._log: list[str] = []
         self._applied: list[str] = []
-        dead = _dead_groups(self._plan, statistics)
-        float_layers = _float_for_dead(self._plan, dead, statistics.images, config.max_float_macs)
+        dead = dead_groups(self._plan, statistics)
+        float_layers = float_for_dead(self._plan, dead, statistics.images, config.max_float_macs)
         self._dead = dead
         self._scales = Scales(provenance=provenance, tensors={}, float_layers=float_layers)
         self._best = float("inf")
@@ -119,26 +119,29 @@ class _Search:
         self._equalize()
         if self._scales.channel_factors:
             self._scales = dataclasses.replace(self._scales, plain=plain)
-        self._correct_bias("bias correction")
+        self._leave_broken()
+        self._fit_weights("weights fitted and rounded")
+        self._leave_float()
         self._descend()
-        self._correct_bias("bias correction, again")
-        errors = self._leave_float()
+        self._fit_weights("weights fitted again")
         return Choice(
             scales=self._scales,
             log=tuple(self._log),
             applied=tuple(self._applied),
-            layer_errors=errors,
+            layer_errors=self._noise(self._images),
             error_unit="noise over signal of the layer's output",
         )
 
     def _start(self, statistics: Statistics, words: str) -> None:
         """Begin with the best of the methods that treat all tensors alike."""
-        simulator = self._simulator(self._scales_for(self._amax(statistics, _STARTS[0]), _STARTS[0]))
+        simulator = self._simulator(
+            self._scales_for(uniform_amax(self._plan, statistics, STARTS[0], self._dead), STARTS[0])
+        )
         found: dict[str, tuple[float, dict[str, float]]] = {}
-        for done, method in enumerate(_STARTS, 1):
-            amax = self._amax(statistics, method)
+        for done, method in enumerate(STARTS, 1):
+            amax = uniform_amax(self._plan, statistics, method, self._dead)
             found[method] = self._measure(simulator, amax), amax
-            self._config.progress(f"methods, {words}", done, len(_STARTS))
+            self._config.progress(f"methods, {words}", done, len(STARTS))
         method = min(found, key=lambda name: found[name][0])
         self._best, amax = found[method]
         self._scales = self._scales_for(amax, method)
@@ -172,39 +175,47 @@ class _Search:
             self._log.append(f"equalisation: {error:.4f} to {self._best:.4f}, not kept")
             self._scales, self._best = before, error
 
-    def _correct_bias(self, words: str) -> None:
-        local = self._local()
-        scales = {group[0]: self._scales.tensors[group[0]].scale for group in self._plan.groups}
-        errors = local.errors(self._images, scales)
-        shift = {
-            layer.name: tuple(float(f"{-value:.6g}") for value in errors[layer.name].mean)
-            for layer in self._plan.layers
-            if layer.name in errors and layer.bias is not None and layer.name not in self._scales.float_layers
-        }
-        tried = dataclasses.replace(self._scales, bias_shift=shift)
+    def _leave_broken(self) -> None:
+        """Leave in float what alone spoils the network, before scales are chosen beside it."""
+        for _ in range(_BROKEN_ROUNDS):
+            if not self._leave(enough=_BROKEN, images=4, most=_BROKEN_MOST):
+                return
+            self._start(self._statistics, "with them in float")
+
+    def _fit_weights(self, words: str) -> None:
+        """Fit every layer's weights and bias to the scale that its input has now."""
+        tried = with_fitted_weights(
+            self._view,
+            self._plan,
+            self._scales,
+            self._batches,
+            self._statistics.images,
+            progress=lambda done, total: self._config.progress(words, done, total),
+        )
         error = self._measure(self._simulator(tried), self._chosen())
         if error < self._best:
-            self._log.append(f"{words}: {self._best:.4f} to {error:.4f}")
+            self._log.append(f"{words}, {len(tried.weight_steps)} layers: {self._best:.4f} to {error:.4f}")
             self._scales, self._best = tried, error
-            if "bias correction" not in self._applied:
-                self._applied.append("bias correction")
+            if "weights fitted" not in self._applied:
+                self._applied.append("weights fitted")
         else:
             self._log.append(f"{words}: {self._best:.4f} to {error:.4f}, not kept")
 
     def _descend(self) -> None:
         """Search scale by scale, as many as the work allows, those that are read with most noise first."""
-        local = self._local()
         chosen = self._chosen()
-        noise = local.errors(self._images[:8], {group: amax / LEVELS for group, amax in chosen.items()})
-        order = sorted(
-            (group[0] for group in self._plan.groups if local.readers(group[0])),
-            key=lambda group: -sum(noise[name].relative for name in local.readers(group)),
-        )
+        noise = self._noise(self._images[:_LEAST_IMAGES])
+        readers: dict[str, float] = {}
+        for layer in self._plan.layers:
+            if layer.name not in self._scales.float_layers:
+                group = self._plan.group_of[layer.input]
+                readers[group] = readers.get(group, 0.0) + noise.get(layer.name, 0.0)
+        order = sorted(readers, key=lambda group: -readers[group])
         affordable = int(_SEARCH_MACS / max(self._plan.macs, 1))
         count = max(_LEAST_IMAGES, min(len(self._images), affordable // max(3 * len(order), 1)))
         order = order[: max(1, affordable // (3 * count))]
         simulator = self._simulator(self._scales, self._images[:count])
-        ladders = {group: self._ladder(group) for group in order}
+        ladders = {group: ladder(self._plan, self._statistics, group, chosen[group]) for group in order}
         found = coordinate_descent(
             simulator,
             ladders,
@@ -222,27 +233,38 @@ class _Search:
         else:
             self._log.append(f"{what}: {self._best:.4f} to {error:.4f}, not kept")
 
-    def _leave_float(self) -> dict[str, float]:
-        local = self._local()
-        scales = {group: amax / LEVELS for group, amax in self._chosen().items()}
-        noise = {name: error.relative for name, error in local.errors(self._images, scales).items()}
+    def _leave_float(self) -> None:
+        """Spend what is left of the float budget, before a search has fitted scales to these images."""
         agreement = self._simulator(self._scales).agreement(self._chosen())
         wanted = self._config.target_agreement
         self._log.append(f"agreement with FP32 on held-back images {agreement:.3f}, {wanted:g} wanted")
-        if agreement < wanted and self._config.max_float_macs > 0:
-            left = leave_float(
-                self._plan,
-                self._scales,
-                self._simulator,
-                noise,
-                target=wanted,
-                budget=int(self._config.max_float_macs * self._plan.macs),
-            )
-            self._scales = dataclasses.replace(
-                self._scales, float_layers={**self._scales.float_layers, **left.layers}
-            )
-            self._log += left.log
-        return noise
+        self._leave(enough=ENOUGH)
+
+    def _leave(self, *, enough: float, **options: int) -> bool:
+        """Leave layers in float within the budget; tell whether any were."""
+        left = leave_float(
+            self._plan,
+            self._scales,
+            self._simulator,
+            self._noise(self._images[:_LEAST_IMAGES]),
+            target=self._config.target_agreement,
+            budget=int(self._config.max_float_macs * self._plan.macs),
+            enough=enough,
+            progress=lambda done, total: self._config.progress("float layers", done, total),
+            **options,
+        )
+        self._scales = dataclasses.replace(
+            self._scales, float_layers={**self._scales.float_layers, **left.layers}
+        )
+        self._best = left.error
+        self._log += left.log
+        return bool(left.layers)
+
+    def _noise(self, images: Sequence[Tensor]) -> dict[str, float]:
+        """Measure the noise of every layer's own output, over its signal."""
+        scales = {group: amax / LEVELS for group, amax in self._chosen().items()}
+        errors = LocalModel(self._view, self._plan, self._scales).errors(images, scales)
+        return {name: error.relative for name, error in errors.items()}
 
     def _simulator(self, scales: Scales, images: Sequence[Tensor] | None = None) -> Simulator:
         groups = [group[0] for group in self._plan.groups]
@@ -252,36 +274,8 @@ class _Search:
     def _measure(self, simulator: Simulator, amax: Mapping[str, float]) -> float:
         return sum(simulator.shares(amax, range(len(simulator.images))))
 
-    def _local(self) -> LocalModel:
-        plain = dataclasses.replace(self._scales, bias_shift={})
-        model = model_with_weights(self._view, self._plan, plain)
-        return LocalModel(model, GraphView(model), self._plan)
-
     def _chosen(self) -> dict[str, float]:
         return {group[0]: self._scales.tensors[group[0]].amax for group in self._plan.groups}
-
-    def _amax(self, statistics: Statistics, method: str) -> dict[str, float]:
-        found = {}
-        for group in self._plan.groups:
-            if group[0] in self._dead:
-                found[group[0]] = 1.0  # nothing reads it in INT8; the graph needs a number
-                continue
-            counts, width = group_counts(self._plan, statistics, group[0])
-            percent = method.removeprefix("percentile ")
-            found[group[0]] = (
-                mse(counts, width) if method == "mse" else percentile(counts, width, float(percent))
-            )
-        return found
-
-    def _ladder(self, group: str) -> list[float]:
-        """Give the range of a group in even ratios, from what clips one value in 200 to what clips none."""
-        counts, width = group_counts(self._plan, self._statistics, group)
-        chosen = self._chosen()[group]
-        low = min(percentile(counts, width, _LEAST_PERCENT), chosen)
-        high = max(largest(counts, width), chosen)
-        below = [chosen * _RATIO**-step for step in range(1, 40) if chosen * _RATIO**-step >= low]
-        above = [chosen * _RATIO**step for step in range(1, 40) if chosen * _RATIO**step <= high]
-        return sorted([*below, chosen, *above])
 
     def _scales_for(self, amax: Mapping[str, float], method: str, *, moved: set[str] | None = None) -> Scales:
         tensors = {}
@@ -291,30 +285,3 @@ class _Search:
             value = TensorScale(amax=amax[group[0]], method=words)
             tensors.update(dict.fromkeys(group, value))
         return dataclasses.replace(self._scales, tensors=tensors)
-
-
-def _dead_groups(plan: QuantPlan, statistics: Statistics) -> set[str]:
-    """Name the groups that are 0 on every image."""
-    found = set()
-    for group in plan.groups:
-        counts, width = group_counts(plan, statistics, group[0])
-        if width == 0 or not counts[1:].any():
-            found.add(group[0])
-    return found
-
-
-def _float_for_dead(plan: QuantPlan, dead: set[str], images: int, max_float_macs: float) -> dict[str, str]:
-    """Leave the layers that read a dead group in float: no range is known that would hold what may come.
-
-    Raises:
-        DeadTensorError: They are more than the budget holds.
-    """
-    group_of = plan.group_of
-    readers = [layer for layer in plan.layers if group_of.get(layer.input) in dead]
-    if sum(layer.macs for layer in readers) > max_float_macs * plan.macs:
-        raise DeadTensorError(
-            f"tensor {readers[0].input!r} is 0 on all {images} images, and {len(readers)} layers behind it "
-            f"are more than {max_float_macs:.0%} of the multiply-adds",
-            hint="more varied pictures; or the weights are broken: edgeyolo evaluate the float model",
-        )
-    return {layer.name: f"its input {layer.input!r} is 0 on all {images} images" for layer in readers}

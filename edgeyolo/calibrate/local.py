@@ -8,6 +8,7 @@ network's outputs (`edgeyolo.calibrate.search`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,11 @@ import numpy as np
 from edgeyolo.calibrate.sessions import run_side_by_side, session_for
 from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView
-from edgeyolo.qdq.insert import scale_name, weight_scale
+from edgeyolo.qdq.insert import scale_name
 from edgeyolo.qdq.layers import Layer
 from edgeyolo.qdq.plan import QuantPlan
-from edgeyolo.scales import LEVELS
+from edgeyolo.qdq.weights import adjusted_weights, model_with_weights, weight_scale
+from edgeyolo.scales import LEVELS, Scales
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,12 +38,10 @@ class LayerError:
     """The error of one layer's output, channel by channel, before the activation.
 
     Args:
-        mean: INT8 minus float, shape ``(C,)``.
-        noise: Mean squared difference, shape ``(C,)``.
+        noise: Mean squared difference of INT8 and float, shape ``(C,)``.
         signal: Mean squared float value, shape ``(C,)``.
     """
 
-    mean: npt.NDArray[np.float64]
     noise: npt.NDArray[np.float64]
     signal: npt.NDArray[np.float64]
 
@@ -55,26 +55,21 @@ class LocalModel:
     """A float model with an INT8 twin of every layer; scales are inputs, so one session serves any scales.
 
     Args:
-        model: The float model, equalised if scales are for the equalised one.
-        view: Of that model.
+        view: Of the float model.
         plan: Of that model.
-        weight_amax: Layer name to the largest magnitude kept a channel, where not the largest weight.
+        scales: Whose equalisation and whose fitted weights and biases the twins have.
     """
 
-    def __init__(
-        self,
-        model: onnx.ModelProto,
-        view: GraphView,
-        plan: QuantPlan,
-        weight_amax: Mapping[str, tuple[float, ...]] | None = None,
-    ) -> None:
+    def __init__(self, view: GraphView, plan: QuantPlan, scales: Scales) -> None:
+        model = model_with_weights(view, plan, dataclasses.replace(scales, bias_shift={}, weight_steps={}))
+        fitted = adjusted_weights(view, plan, scales)
         group_of = plan.group_of
         self._layers = [layer for layer in plan.layers if len(view.shapes.get(layer.raw_output, ())) == 4]
         self._group = {layer.name: group_of[layer.input] for layer in self._layers}
         self._groups = sorted({*self._group.values()})
-        builder = _Builder(model, view)
+        builder = _Builder(model, view, fitted)
         for layer in self._layers:
-            builder.add_twin(layer, self._group[layer.name], (weight_amax or {}).get(layer.name))
+            builder.add_twin(layer, self._group[layer.name], scales.weight_amax.get(layer.name))
         self._session, self._workers = session_for(builder.finish(self._groups))
 
     def errors(
@@ -91,7 +86,7 @@ class LocalModel:
         """
         fixed = {scale_name(name): np.asarray(scales[name], np.float32) for name in self._groups}
         names = [f"{_PREFIX}/{part}" for part in _PARTS]
-        totals: list[Any] = [0.0, 0.0, 0.0]
+        totals: list[Any] = [0.0] * len(_PARTS)
         images = 0
         for outputs, count in run_side_by_side(self._session, names, batches, self._workers, fixed=fixed):
             images += count
@@ -109,13 +104,16 @@ class LocalModel:
         return [name for name, own in self._group.items() if own == group]
 
 
-_PARTS = ("mean", "noise", "signal")
+_PARTS = ("noise", "signal")
 
 
 class _Builder:
-    def __init__(self, model: onnx.ModelProto, view: GraphView) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, view: GraphView, fitted: Mapping[str, npt.NDArray[np.float32]]
+    ) -> None:
         self._onnx = require("onnx", why="to measure the error of each layer")
         self._view = view
+        self._fitted = fitted
         self._model = self._onnx.ModelProto()
         self._model.CopyFrom(model)
         self._joined: dict[str, list[str]] = {part: [] for part in _PARTS}
@@ -127,16 +125,16 @@ class _Builder:
         twin.CopyFrom(self._view.nodes[layer.node])
         twin.name = f"{_PREFIX}/twin/{layer.name}"
         twin.input[0] = self._quantise(layer.input, group)
-        weights = _rounded(np.asarray(self._view.constant(layer.weight)), layer, amax)
-        name = f"{_PREFIX}/weights/{layer.name}"
-        self._model.graph.initializer.append(self._onnx.numpy_helper.from_array(weights, name))
-        twin.input[1] = name
+        weights = np.asarray(self._fitted.get(layer.weight, self._view.constant(layer.weight)))
+        twin.input[1] = self._constant(_rounded(weights, layer, amax), f"weights/{layer.name}")
+        if layer.bias is not None and layer.bias in self._fitted:
+            twin.input[2] = self._constant(self._fitted[layer.bias], f"bias/{layer.name}")
         twin.output[0] = twin.name
         self._model.graph.node.append(twin)
         difference = self._node("Sub", [twin.name, layer.raw_output], f"difference/{layer.name}")
         squared = self._node("Mul", [difference, difference], f"squared/{layer.name}")
         power = self._node("Mul", [layer.raw_output, layer.raw_output], f"power/{layer.name}")
-        for part, tensor in zip(_PARTS, (difference, squared, power), strict=True):
+        for part, tensor in zip(_PARTS, (squared, power), strict=True):
             self._joined[part].append(self._node("GlobalAveragePool", [tensor], f"{part}/{layer.name}"))
 
     def finish(self, groups: list[str]) -> bytes:
@@ -155,13 +153,15 @@ class _Builder:
         if tensor not in self._quantised:
             self._quantised.add(tensor)
             # The type of the quantised tensor follows from QuantizeLinear's third input.
-            zero = f"{_PREFIX}/zero/{tensor}"
-            self._model.graph.initializer.append(
-                self._onnx.numpy_helper.from_array(np.asarray(0, np.int8), zero)
-            )
+            zero = self._constant(np.asarray(0, np.int8), f"zero/{tensor}")
             scale = scale_name(group)
             quantised = self._node("QuantizeLinear", [tensor, scale, zero], f"q/{tensor}")
             self._node("DequantizeLinear", [quantised, scale, zero], f"dq/{tensor}")
+        return name
+
+    def _constant(self, value: npt.NDArray[np.generic], suffix: str) -> str:
+        name = f"{_PREFIX}/{suffix}"
+        self._model.graph.initializer.append(self._onnx.numpy_helper.from_array(value, name))
         return name
 
     def _node(self, op: str, inputs: list[str], suffix: str) -> str:

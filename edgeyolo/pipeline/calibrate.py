@@ -51,7 +51,7 @@ __all__ = ["calibrate"]
 # Pictures that float and INT8 model are compared on at the end: enough for a figure, few enough for YOLOv3 on
 # a laptop, where one picture through both takes a second or two.
 _JUDGED = 48
-# Pictures that decide in the search, a quarter of all where there are few. More make a scale that fits them
+# Pictures that decide in the search, a third of all where there are few. More make a scale that fits them
 # fit others better; 32 of COCO's already carry most of what the search finds over to pictures not seen.
 _HELD_BACK = 32
 
@@ -160,7 +160,7 @@ class _Job:
         """Hold some pictures back from the statistics where a search decides by them."""
         if self._config.method != "auto":
             return manifest, Manifest(manifest.root, ())
-        count = max(1, min(_HELD_BACK, len(manifest) // 4))
+        count = max(1, min(_HELD_BACK, len(manifest) // 3))
         ranked = manifest.ranked()
         return Manifest.of(manifest.root, ranked[:-count]), Manifest.of(manifest.root, ranked[-count:])
 

@@ -81,9 +81,10 @@ def lines_of_scales(facts: Mapping[str, Any]) -> Iterator[str]:
     chosen = ", ".join(f"{count} by {method}" for method, count in methods.most_common())
     yield f"tensors      {len(facts['tensors'])}: {chosen}"
     for key, words in (
-        ("weight_amax", "layers with clipped weights"),
+        ("weight_amax", "layers with weights of a range of their own"),
+        ("weight_steps", "layers with fitted weights"),
         ("channel_factors", "tensors equalised across layers"),
-        ("bias_shift", "layers with a corrected bias"),
+        ("bias_shift", "layers with a fitted bias"),
     ):
         if facts[key]:
             yield f"{key:12} {len(facts[key])} {words}"

@@ -18,14 +18,14 @@ from edgeyolo.qdq.graph import GraphView
 from edgeyolo.qdq.grids import Grid, symmetric_grid, uint8_grids
 from edgeyolo.qdq.placement import Pair, Target, pairs_for
 from edgeyolo.qdq.plan import Layer, QuantPlan, quant_plan
-from edgeyolo.qdq.weights import adjusted_weights
-from edgeyolo.scales import LEVELS, Scales
+from edgeyolo.qdq.weights import adjusted_weights, weight_scale
+from edgeyolo.scales import Scales
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["int8_layers", "int8_model", "require_opset", "scale_name", "weight_scale"]
+__all__ = ["int8_layers", "int8_model", "require_opset", "scale_name"]
 
 _KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
 _CHANNEL_BLOCK = 4
@@ -224,26 +224,3 @@ class _Writer:
             made += [*self._before.get(index, ()), copy]
             made += [pair for name in node.output for pair in self._behind.get(name, ())]
         return made
-
-
-def weight_scale(
-    weight: npt.NDArray[np.generic], layer: Layer, amax: tuple[float, ...] | None
-) -> npt.NDArray[np.float32]:
-    """Give one scale an output channel.
-
-    Args:
-        weight: The layer's weights.
-        layer: The layer.
-        amax: Largest magnitude kept a channel; None for the largest weight.
-
-    Returns:
-        Shape ``(channels along the axis,)``, positive; a channel of zeros gets the layer's largest scale,
-        which holds its zeros as well as any.
-    """
-    if amax is None:
-        other = tuple(axis for axis in range(weight.ndim) if axis != layer.channel_axis)
-        found = np.abs(weight.astype(np.float64)).max(axis=other)
-    else:
-        found = np.asarray(amax, np.float64)
-    found = np.where(found > 0, found, max(found.max(), 1e-6))
-    return np.asarray(found / LEVELS, np.float32)

@@ -1,0 +1,92 @@
+"""What the histograms propose for a search: a range for every group at once, a ladder of ranges for one.
+
+Owns also the groups that are 0 on every image, for which no histogram proposes anything. Refuses to run a
+model (`edgeyolo.calibrate.search`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from edgeyolo.calibrate.amax import largest, mse, percentile
+from edgeyolo.calibrate.choice import group_counts
+from edgeyolo.errors import DeadTensorError
+
+if TYPE_CHECKING:
+    from edgeyolo.calibrate.collect import Statistics
+    from edgeyolo.qdq import QuantPlan
+
+__all__ = ["STARTS", "dead_groups", "float_for_dead", "ladder", "uniform_amax"]
+
+STARTS = ("percentile 99.9", "percentile 99.95", "percentile 99.99", "mse")
+"""Methods that `uniform_amax` knows."""
+
+_LEAST_PERCENT = 99.5
+_RATIO = 1.15  # between two candidates: noise changes by a third
+
+
+def uniform_amax(
+    plan: QuantPlan, statistics: Statistics, method: str, dead: Collection[str]
+) -> dict[str, float]:
+    """Choose the range of every group by one method.
+
+    Args:
+        plan: Of the model.
+        statistics: What was collected.
+        method: One of `STARTS`.
+        dead: `dead_groups`: nothing reads them in INT8, but the graph needs a number.
+
+    Returns:
+        Group to amax.
+    """
+    found = {}
+    for group in plan.groups:
+        if group[0] in dead:
+            found[group[0]] = 1.0
+            continue
+        counts, width = group_counts(plan, statistics, group[0])
+        percent = method.removeprefix("percentile ")
+        found[group[0]] = mse(counts, width) if method == "mse" else percentile(counts, width, float(percent))
+    return found
+
+
+def ladder(plan: QuantPlan, statistics: Statistics, group: str, chosen: float) -> list[float]:
+    """Give ranges of a group in even ratios around the chosen one.
+
+    Returns:
+        Ascending, from what clips one value in 200 to what clips none.
+    """
+    counts, width = group_counts(plan, statistics, group)
+    low = min(percentile(counts, width, _LEAST_PERCENT), chosen)
+    high = max(largest(counts, width), chosen)
+    below = [chosen * _RATIO**-step for step in range(1, 40) if chosen * _RATIO**-step >= low]
+    above = [chosen * _RATIO**step for step in range(1, 40) if chosen * _RATIO**step <= high]
+    return sorted([*below, chosen, *above])
+
+
+def dead_groups(plan: QuantPlan, statistics: Statistics) -> set[str]:
+    """Name the groups that are 0 on every image."""
+    found = set()
+    for group in plan.groups:
+        counts, width = group_counts(plan, statistics, group[0])
+        if width == 0 or not counts[1:].any():
+            found.add(group[0])
+    return found
+
+
+def float_for_dead(plan: QuantPlan, dead: set[str], images: int, max_float_macs: float) -> dict[str, str]:
+    """Leave the layers that read a dead group in float: no range is known that would hold what may come.
+
+    Raises:
+        DeadTensorError: They are more than the budget holds.
+    """
+    group_of = plan.group_of
+    readers = [layer for layer in plan.layers if group_of.get(layer.input) in dead]
+    if sum(layer.macs for layer in readers) > max_float_macs * plan.macs:
+        raise DeadTensorError(
+            f"tensor {readers[0].input!r} is 0 on all {images} images, and {len(readers)} layers behind it "
+            f"are more than {max_float_macs:.0%} of the multiply-adds",
+            hint="more varied pictures; or the weights are broken: edgeyolo evaluate the float model",
+        )
+    return {layer.name: f"its input {layer.input!r} is 0 on all {images} images" for layer in readers}
