@@ -67,7 +67,7 @@ def choice_by_search(
     provenance: Provenance,
     config: AutoConfig,
 ) -> Choice:
-    """Choose scales, equalisation, bias correction and float layers by the error at the outputs.
+    """Choose scales, equalisation, fitted weights and float layers by the error at the outputs.
 
     Args:
         model: The float model.

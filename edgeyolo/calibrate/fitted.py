@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["with_fitted_weights"]
 
-_IMAGES = 64  # spread over all; each gives hundreds of equations for every weight
+# Images, spread over all; each gives hundreds of equations for every weight. Large networks, whose layers
+# have many positions, make do with fewer.
+_MOST_IMAGES, _LEAST_IMAGES = 64, 16
+_MACS = 2e12  # work that the forward passes may cost
 
 
 def with_fitted_weights(
@@ -56,8 +59,10 @@ def with_fitted_weights(
     model = model_with_weights(view, plan, plain)
     equal = GraphView(model)
     layers = layers_with_moments(equal, plan, plain.float_layers)
-    every = max(1, images // _IMAGES)
-    total = passes(equal, layers) * len(range(0, images, every))
+    rounds = passes(equal, layers)
+    affordable = int(_MACS / max(plan.macs * rounds, 1))
+    every = max(1, images // max(_LEAST_IMAGES, min(_MOST_IMAGES, affordable)))
+    total = rounds * len(range(0, images, every))
     steps_of_inputs = {layer.input: plain.tensors[layer.input].scale for layer in layers}
     moments = collect_moments(
         model, layers, steps_of_inputs, _Spread(batches, every), progress=lambda done: progress(done, total)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
 from edgeyolo.calibrate.float_layers import leave_float  # noqa: E402
-from edgeyolo.calibrate.search import coordinate_descent  # noqa: E402
+from edgeyolo.calibrate.search import better_on_both_halves, coordinate_descent  # noqa: E402
 from edgeyolo.qdq import GraphView, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
 from tests.qdq.nets import detector  # noqa: E402
@@ -57,15 +57,38 @@ class Table:
         return 1 - self._error
 
 
+def test_a_change_counts_where_both_halves_of_the_images_like_it() -> None:
+    assert better_on_both_halves([1, 1, 1, 1], [2, 1, 1, 2])
+    assert not better_on_both_halves([0, 0, 1, 1.1], [2, 2, 1, 1])
+    assert not better_on_both_halves([1, 1.1, 0, 0], [1, 1, 2, 2])
+    assert better_on_both_halves([1], [2])
+    assert not better_on_both_halves([2], [1])
+
+
+def test_readers_of_one_tensor_are_left_together_where_only_that_pays() -> None:
+    plan = quant_plan(GraphView(detector()))
+    readers = {layer.name for layer in plan.layers if layer.input == "body_leaky"}
+    assert readers == {"head_a", "narrow"}
+
+    class Shared(Table):
+        def __init__(self, scales: Scales) -> None:
+            super().__init__(scales, {})
+            self._error = 0.5 if readers <= scales.float_layers.keys() else 1.0
+
+    found = chosen(Shared, target=0.4, budget=0.5)
+    assert found.keys() == readers
+    assert all(reason.startswith("with head_a and narrow: error") for reason in found.values())
+
+
 def left(gains: Mapping[str, float], *, target: float, budget: float) -> dict[str, str]:
+    return chosen(lambda scales: Table(scales, gains), target=target, budget=budget)
+
+
+def chosen(simulate: Any, *, target: float, budget: float) -> dict[str, str]:
     plan = quant_plan(GraphView(detector()))
     provenance = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="", images=8, method="")
     tensors = {name: TensorScale(amax=1, method="") for group in plan.groups for name in group}
     scales = Scales(provenance=provenance, tensors=tensors)
-
-    def simulate(tried: Scales) -> Any:
-        return Table(tried, gains)
-
     macs = int(budget * plan.macs)
     return leave_float(plan, scales, simulate, {}, target=target, budget=macs).layers
 
