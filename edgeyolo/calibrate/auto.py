@@ -35,7 +35,7 @@ __all__ = ["AutoConfig", "choice_by_search"]
 
 _SEARCH_MACS = 3e12  # work of the coordinate descent: a minute or so on two cores of a laptop
 _LEAST_IMAGES = 8  # fewer say too little of a change
-_BROKEN = 0.1  # a layer with this share of the whole error spoils every choice that is made beside it
+_BROKEN = 0.25  # a layer with this share of the whole error spoils every choice that is made beside it
 _BROKEN_ROUNDS = 4
 _BROKEN_MOST = 24  # layers looked at a round: what breaks a network is among its noisiest
 
