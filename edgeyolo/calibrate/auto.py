@@ -120,10 +120,9 @@ class _Search:
         if self._scales.channel_factors:
             self._scales = dataclasses.replace(self._scales, plain=plain)
         self._leave_broken()
-        self._fit_weights("weights fitted and rounded")
+        self._fit_weights()
         self._leave_float()
         self._descend()
-        self._fit_weights("weights fitted again")
         return Choice(
             scales=self._scales,
             log=tuple(self._log),
@@ -182,7 +181,7 @@ class _Search:
                 return
             self._start(self._statistics, "with them in float")
 
-    def _fit_weights(self, words: str) -> None:
+    def _fit_weights(self) -> None:
         """Fit every layer's weights and bias to the scale that its input has now."""
         tried = with_fitted_weights(
             self._view,
@@ -190,16 +189,16 @@ class _Search:
             self._scales,
             self._batches,
             self._statistics.images,
-            progress=lambda done, total: self._config.progress(words, done, total),
+            progress=lambda done, total: self._config.progress("fitting weights", done, total),
         )
         error = self._measure(self._simulator(tried), self._chosen())
         if error < self._best:
-            self._log.append(f"{words}, {len(tried.weight_steps)} layers: {self._best:.4f} to {error:.4f}")
+            count = len(tried.weight_steps)
+            self._log.append(f"weights of {count} layers fitted: {self._best:.4f} to {error:.4f}")
+            self._applied.append(f"fitted weights in {count} layers")
             self._scales, self._best = tried, error
-            if "weights fitted" not in self._applied:
-                self._applied.append("weights fitted")
         else:
-            self._log.append(f"{words}: {self._best:.4f} to {error:.4f}, not kept")
+            self._log.append(f"fitted weights: {self._best:.4f} to {error:.4f}, not kept")
 
     def _descend(self) -> None:
         """Search scale by scale, as many as the work allows, those that are read with most noise first."""

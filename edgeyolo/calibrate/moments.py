@@ -31,7 +31,7 @@ __all__ = ["Moments", "collect_moments", "layers_with_moments", "passes"]
 # Weights of one filter. The moments are a square matrix of that size, and the errors of so many roundings
 # average out: what is beyond keeps its nearest steps.
 _MOST_WEIGHTS = 640
-_POSITIONS = 192  # output positions a layer and image: neighbours tell the same again
+_POSITIONS = range(32, 193)  # output positions a layer and image: the more weights the more, within these
 _HELD_BYTES = 96 << 20  # activations of one image that are looked at in one pass
 _TAP = "edgeyolo/moments/"
 
@@ -149,6 +149,7 @@ class _Sums:
         shape = np.asarray(view.constant(layer.weight)).shape
         self._patches = _Patches(shape[2:], view.shapes[layer.raw_output][2:], attributes)
         self._groups, self._weights, self._scale = layer.groups, math.prod(shape[1:]), scale
+        self._positions = min(max(self._weights, _POSITIONS[0]), _POSITIONS[-1])
         self._seed = layer.node
         side = self._weights + 1
         self._qq = np.zeros((layer.groups, side, side))
@@ -158,7 +159,7 @@ class _Sums:
     def add(self, activation: Array, image: int) -> None:
         """Take some output positions of one image, others in every image."""
         generator = np.random.default_rng((self._seed, image))
-        patches = self._patches.at(activation, generator, _POSITIONS)
+        patches = self._patches.at(activation, generator, self._positions)
         x = patches.reshape(self._groups, self._weights, -1)
         q = np.clip(np.rint(x / self._scale), -LEVELS - 1, LEVELS) * np.float32(self._scale)
         ones = np.ones((self._groups, 1, x.shape[2]), np.float32)

@@ -104,7 +104,7 @@ def packed_steps(steps: npt.NDArray[np.int16]) -> str:
         >>> unpacked_steps(packed_steps(np.array([[0, -1], [300, 2]], np.int16)), (2, 2)).tolist()
         [[0, -1], [300, 2]]
     """
-    return base64.b64encode(zlib.compress(np.asarray(steps, "<i2").tobytes(), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(np.asarray(steps, "<i2").tobytes())).decode("ascii")
 
 
 def unpacked_steps(packed: str, shape: tuple[int, ...]) -> npt.NDArray[np.int16]:
