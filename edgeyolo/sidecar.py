@@ -106,7 +106,10 @@ def read_sidecar(engine: Path | str, *, trust: bool = False) -> EngineInfo:
     info = _parse(path)
     found = sha256_of(engine)
     if found != info.engine_sha256:
-        message = f"{engine}: sha256 {info.engine_sha256[:12]}… expected by {path.name}, {found[:12]}… found"
+        expected = f"sha256 {info.engine_sha256[:12]}… expected by {path.name}"
+        if not info.engine_sha256:  # of trtexec's folder, written before there was an engine
+            expected = f"{path.name} was written before the engine was built and has no sha256 of it"
+        message = f"{engine}: {expected}, {found[:12]}… found"
         if not trust:
             raise StaleEngineError(
                 message,

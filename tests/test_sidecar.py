@@ -52,6 +52,14 @@ def test_another_engine_is_refused_with_the_command_that_rebuilds_it(engine: Pat
     assert "edgeyolo build m.onnx" in (caught.value.hint or "")
 
 
+def test_a_sidecar_that_is_older_than_its_engine_says_so(engine: Path) -> None:
+    change(engine, engine_sha256="")  # as `build --trtexec` writes it
+    with pytest.raises(StaleEngineError, match="written before the engine was built") as caught:
+        read_sidecar(engine)
+    assert "--trust" in (caught.value.hint or "")
+    assert read_sidecar(engine, trust=True).engine_sha256 == ""
+
+
 def test_either_file_alone_is_refused(engine: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such engine file"):
         read_sidecar(tmp_path / "other.engine")
