@@ -117,13 +117,18 @@ def test_mapping_there_is_the_fraction_and_back_is_the_inverse(src_wh, dst_wh, k
 
 @settings(deadline=None)
 @given(sizes, inputs, st.sampled_from(KINDS))
-def test_float32_boxes_come_back_to_a_hundredth_of_a_pixel(src_wh, dst_wh, kind) -> None:
+def test_float32_boxes_come_back_as_exactly_as_float32_holds_them(src_wh, dst_wh, kind) -> None:
     box = Letterbox.fit(src_wh, dst_wh, kind)
     x, y, w, h = box.crop_xywh
+    # A step of float32 in the network's pixels, seen in the picture: 0.003 px at 8192 to 640, and a quarter of
+    # a pixel where a side of 8192 has become one pixel beside 319 of padding.
+    step = np.finfo(np.float32).eps * max(
+        *src_wh, max(dst_wh) * max(w / box.resized_wh[0], h / box.resized_wh[1])
+    )
     xyxy = np.array([[x, y, x + w, y + h], [x + w / 3, y + h / 7, x + w / 2, y + h / 2]], np.float32)
     back = box.to_image(box.to_net(xyxy))
     assert back.dtype == np.float32
-    np.testing.assert_allclose(back, xyxy, rtol=0, atol=0.01)
+    np.testing.assert_allclose(back, xyxy, rtol=0, atol=4 * step)
 
 
 def test_to_image_clips_to_the_picture_and_to_net_does_not_clip() -> None:
