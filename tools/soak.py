@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeyolo.camera import STALL_TIMEOUT_S
 from edgeyolo.frames import Sink
 from edgeyolo.pipeline.cameras import open_cameras
 from edgeyolo.pipeline.drawing import drawer
 from edgeyolo.pipeline.loop import FrameLoop, LoopConfig
 from edgeyolo.pipeline.monitor import Monitor
-from edgeyolo.pipeline.run import STALL_TIMEOUT_S, open_model
+from edgeyolo.pipeline.run import open_model
 from edgeyolo.pipeline.signals import stopping_on_signals
 from edgeyolo.pipeline.sinks import SinkConfig, open_sinks
 from edgeyolo.runtime import open_engine

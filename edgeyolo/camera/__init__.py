@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeyolo.camera.address import STALL_TIMEOUT_S
 from edgeyolo.camera.uri import open_source
 
-__all__ = ["open_source"]
+__all__ = ["STALL_TIMEOUT_S", "open_source"]

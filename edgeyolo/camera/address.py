@@ -29,6 +29,7 @@ FLIPS: tuple[Flip, ...] = ("none", "cw", "180", "ccw", "h", "v")
 NETWORK = ("rtsp", "rtsps", "http", "https")
 """Schemes whose cameras have a host."""
 
+# Ten times what a camera at 2 frames a second needs; one that reboots is away for longer anyway.
 STALL_TIMEOUT_S = 5.0
 """Seconds without a picture after which a camera counts as failed, where nothing else is said."""
 

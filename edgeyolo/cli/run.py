@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _INTERRUPTED = 130
-_SOURCE = (
-    "Images ('glob*.jpg', a folder), a video, test:// (a synthetic scene), or a camera: 0 or v4l2:// (USB), "
-    "csi://0, rtsp://, http:// (MJPEG, HLS), gst:PIPELINE. Or NAME=URI."
-)
-_SAVE = "F.mp4 is an H.264 video; a folder gets one picture a frame."
 
 
 def register(app: typer.Typer) -> None:
@@ -31,77 +26,37 @@ def register(app: typer.Typer) -> None:
 
 
 def run(  # noqa: PLR0913 - one parameter an option
-    engine: Annotated[Path, typer.Argument(metavar="ENGINE", help="From build, or an ONNX file.")],
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=_SOURCE)],
-    save: Annotated[Path | None, typer.Option(metavar="F.mp4|DIR", help=_SAVE)] = None,
+    engine: opt.Engine,
+    sources: opt.Sources,
+    save: opt.Save = None,
+    jsonl: opt.Jsonl = None,
+    show: opt.Show = False,
+    frames: opt.Frames = None,
+    conf: opt.Conf = None,
+    iou: opt.Iou = None,
+    nms: opt.Nms = None,
+    classes: opt.Classes = None,
+    trust: opt.Trust = False,
+    stall_timeout: opt.StallTimeout = 5.0,
+    retries: opt.Retries = None,
     segment: opt.Segment = None,
     max_size: opt.MaxSize = None,
-    jsonl: Annotated[
-        Path | None, typer.Option(metavar="F|-", help="One JSON line a frame; - is stdout.")
-    ] = None,
     jsonl_rotate: opt.JsonlRotate = None,
     jsonl_keep: opt.JsonlKeep = 5,
-    show: Annotated[bool, typer.Option("--show", help="Open a window.")] = False,
+    events: opt.Events = None,
+    events_state: opt.EventsState = None,
+    events_editable: opt.EventsEditable = False,
+    track: opt.Track = False,
+    every: opt.Every = 1,
+    web: opt.Web = None,
+    web_token_file: opt.WebTokenFile = None,
+    web_host: opt.WebHost = None,
+    web_clients: opt.WebClients = 128,
+    web_fps: opt.WebFps = 15.0,
     mqtt: opt.Mqtt = None,
     webhook: opt.Webhook = None,
     webhook_secret_file: opt.WebhookSecretFile = None,
     webhook_pictures: opt.WebhookPictures = False,
-    web: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Serve a page; beyond this machine a token is asked for."),
-    ] = None,
-    web_token_file: Annotated[
-        Path | None, typer.Option(metavar="F", help="The page's token.", show_default="$EDGEYOLO_WEB_TOKEN")
-    ] = None,
-    web_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="The page has this name, as behind a proxy.")
-    ] = None,
-    web_clients: Annotated[int, typer.Option(help="Streams of the page at a time.")] = 128,
-    web_fps: Annotated[float, typer.Option(help="Pictures a second of the page, at most.")] = 15.0,
-    frames: Annotated[int | None, typer.Option(help="Stop after so many frames.")] = None,
-    conf: Annotated[
-        float | None, typer.Option(help="Least score of a box, 0..1.", show_default="0.25")
-    ] = None,
-    iou: Annotated[
-        float | None, typer.Option(help="Overlap of two boxes of one object, 0..1.", show_default="0.45")
-    ] = None,
-    nms: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help="class, agnostic (across classes), soft or none.",
-            show_default="class; none where the model's boxes are final",
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Names or ids to report; all by default.")
-    ] = None,
-    events: Annotated[
-        Path | None,
-        typer.Option(metavar="F.toml", help="Zones and lines: who enters, dwells, leaves, crosses."),
-    ] = None,
-    events_state: Annotated[
-        Path | None, typer.Option(metavar="F", help="Keep their counters here from run to run.")
-    ] = None,
-    events_editable: Annotated[
-        bool, typer.Option("--events-editable", help="The page may draw zones and lines, and save them.")
-    ] = False,
-    track: Annotated[
-        bool, typer.Option("--track", help="Number objects, the same from frame to frame.")
-    ] = False,
-    every: Annotated[
-        int, typer.Option(metavar="N", help="Detect in every Nth frame; boxes are followed in between.")
-    ] = 1,
-    stall_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Without a frame for so long, connect to a camera again.")
-    ] = 5.0,
-    retries: Annotated[
-        int | None,
-        typer.Option(help="Give a camera up after so many failures in a row.", show_default="never"),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run an engine whose hash is not its sidecar's.")
-    ] = False,
 ) -> None:
     """Detect in pictures, videos and cameras; without --save, --jsonl or --show it prints what was found."""
     from edgeyolo.pipeline.quantities import bytes_from_text, seconds_from_text
@@ -122,6 +77,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     hook = None
     if webhook is not None:
         hook = WebhookConfig(url=webhook, secret_file=webhook_secret_file, pictures=webhook_pictures)
+    if str(jsonl) == "-":
+        _keep_stdout_for_results()
     report = run_engine(
         RunConfig(
             engine=engine,
@@ -158,6 +115,17 @@ def run(  # noqa: PLR0913 - one parameter an option
     _print_report(report, to_stderr=str(jsonl) == "-")
     if report.interrupted:
         raise typer.Exit(_INTERRUPTED)
+
+
+def _keep_stdout_for_results() -> None:
+    """Send to stderr what libraries print on stdout past Python, such as NVIDIA's camera daemon's client.
+
+    Source: nvarguscamerasrc prints its lines that begin with ``GST_ARGUS`` on stdout.
+    """
+    sys.stdout.flush()
+    results = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = os.fdopen(results, "w", encoding="utf-8")
 
 
 def _print_report(report: RunReport, *, to_stderr: bool) -> None:

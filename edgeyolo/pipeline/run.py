@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from edgeyolo.camera import STALL_TIMEOUT_S
 from edgeyolo.errors import ConfigError
 from edgeyolo.events import WEAK
 from edgeyolo.frames import NotedSink, Sink
@@ -31,10 +32,8 @@ from edgeyolo.show import SummarySink
 from edgeyolo.show.web import WebSink
 from edgeyolo.vision.nms import Suppression
 
-__all__ = ["STALL_TIMEOUT_S", "RunConfig", "RunReport", "open_model", "refuse_idle_iou", "run"]
+__all__ = ["RunConfig", "RunReport", "open_model", "refuse_idle_iou", "run"]
 
-# Ten times what a camera at 2 frames a second needs; a network camera that reboots is away for longer.
-STALL_TIMEOUT_S = 5.0
 # More pictures at once only make each wait longer for its result.
 _MAX_BATCH = 8
 

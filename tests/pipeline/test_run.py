@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -315,3 +316,25 @@ def test_a_real_video_with_a_real_detector(shared_data: Path, tmp_path: Path) ->
     assert report.loop.frames == 200
     labels = {d["label"] for line in _lines(tmp_path / "o.jsonl") for d in line["detections"]}  # type: ignore[attr-defined]
     assert "person" in labels
+
+
+_CHATTY = """
+import os
+from edgeyolo.camera.synthetic import SyntheticSource
+frames = SyntheticSource.__iter__
+def chatty(source):
+    os.write(1, b"GST_ARGUS: Running with following settings\\n")
+    yield from frames(source)
+SyntheticSource.__iter__ = chatty
+from edgeyolo.cli.main import main
+main()
+"""
+
+
+def test_what_libraries_print_is_not_among_json_lines(engine: Path) -> None:
+    words = ["run", str(engine), "test://?frames=3", "--jsonl", "-"]
+    done = subprocess.run(
+        [sys.executable, "-c", _CHATTY, *words], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2]
+    assert "GST_ARGUS" in done.stderr

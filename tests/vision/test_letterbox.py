@@ -120,8 +120,8 @@ def test_mapping_there_is_the_fraction_and_back_is_the_inverse(src_wh, dst_wh, k
 def test_float32_boxes_come_back_as_exactly_as_float32_holds_them(src_wh, dst_wh, kind) -> None:
     box = Letterbox.fit(src_wh, dst_wh, kind)
     x, y, w, h = box.crop_xywh
-    # A step of float32 in the network's pixels, seen in the picture: 0.003 px at 8192 to 640, and a quarter of
-    # a pixel where a side of 8192 has become one pixel beside 319 of padding.
+    # A step of float32 in the network's pixels, seen in the picture: 0.001 px at 8192 to 640, and a quarter
+    # of a pixel where a side of 8192 has become one pixel beside 319 of padding.
     step = np.finfo(np.float32).eps * max(
         *src_wh, max(dst_wh) * max(w / box.resized_wh[0], h / box.resized_wh[1])
     )
