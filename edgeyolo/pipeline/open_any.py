@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from edgeyolo.errors import EdgeYoloError
 from edgeyolo.pipeline.build import BuildConfig, build_engine
 from edgeyolo.runtime import Engine, open_engine
 from edgeyolo.sidecar import sidecar_path
@@ -34,7 +35,14 @@ def open_any(path: Path | str, *, max_batch: int = 1, trust: bool = False) -> En
     _say(f"{path} is no engine: FP32 on ONNX Runtime for this once; edgeyolo build makes one that stays")
     with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder:
         engine = Path(folder, f"{path.stem}.engine")
-        build_engine(BuildConfig(model=path, output=engine, backend="onnxruntime"), report=_say)
+        try:
+            build_engine(BuildConfig(model=path, output=engine, backend="onnxruntime"), report=_say)
+        except EdgeYoloError as exc:
+            if exc.hint and exc.hint.startswith(
+                "--"
+            ):  # an option that build has, and whoever asks here has not
+                exc.hint = f"edgeyolo build {path} -o {path.with_suffix('.engine')}, with {exc.hint}"
+            raise
         return open_engine(engine, max_batch=max_batch)
 
 

@@ -23,6 +23,7 @@ from edgeyolo.pipeline.make import make
 from edgeyolo.sidecar import read_sidecar
 from edgeyolo.spec import ModelSpec
 from tests.adapt.foreign import Net
+from tests.adapt.test_inputs import any_size
 from tests.adapt.test_integers import body
 from tests.adapt.test_predictions import yolov8
 from tests.command import edgeyolo
@@ -198,6 +199,11 @@ def test_an_onnx_file_is_run_as_it_is(folder: Path) -> None:
     assert "edgeyolo build makes one that stays" in done.stderr
     assert json.loads(done.stdout)["detections"]
     assert not list(folder.glob("*.json"))
+    onnx.save(any_size(), folder / "open.onnx")
+    done = edgeyolo("run", folder / "open.onnx", folder / "pictures" / "0.png")
+    assert done.returncode == 2
+    assert f"edgeyolo build {folder / 'open.onnx'}" in done.stderr
+    assert "--size 640" in done.stderr
     (folder / "no.onnx").write_text("nothing")
     done = edgeyolo("run", folder / "no.onnx", folder / "pictures" / "0.png")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
