@@ -410,9 +410,18 @@ def test_a_precision_that_no_layer_got(
     assert make(model, "fp16").precision == "fp16"  # TensorRT does not tell
 
 
-def test_out_of_memory_is_recognised(tensorrt: ModuleType, make: Build, model: Path) -> None:
-    line = ("ERROR", "[defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)")
-    tensorrt.__simulation__.fail("Builder.build_serialized_network", line)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[defaultAllocator.cpp::allocate] Error Code 1: Cuda Runtime (out of memory)",
+        "Requested amount of GPU memory (4294967296 bytes) could not be allocated. There may not be enough "
+        "free memory for allocation to succeed.",
+        "Error Code 2: OutOfMemory (Requested size was 1073741824 bytes.)",
+        "NvMapMemAllocInternalTagged: 1075072515 error 12",
+    ],
+)
+def test_out_of_memory_is_recognised(tensorrt: ModuleType, make: Build, model: Path, line: str) -> None:
+    tensorrt.__simulation__.fail("Builder.build_serialized_network", ("ERROR", line))
     with pytest.raises(BuildError, match="memory ran out") as raised:
         make(model)
     assert "swap" in (raised.value.hint or "")
