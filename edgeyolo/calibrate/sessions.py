@@ -1,7 +1,7 @@
 """Many images through one ONNX Runtime session, side by side.
 
-Owns session options for measuring (no integer kernels: Q/DQ pairs are computed as they are written) and the
-threads. Refuses to know what is measured.
+Owns session options for measuring (no integer kernels: Q/DQ pairs are computed as they are written, but where
+the kernels are what is measured) and the threads. Refuses to know what is measured.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeyolo.errors import GraphError
 from edgeyolo.optional import require
+from edgeyolo.qdq.placement import EXACT_INT8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +25,8 @@ __all__ = ["run_side_by_side", "session_for"]
 _MAX_WORKERS = 4  # each holds the activations of one image
 
 
-def session_for(model: bytes, *, workers: int | None = None) -> tuple[Any, int]:
-    """Open a session that computes every node as written.
+def session_for(model: bytes, *, workers: int | None = None, fuse: bool = False) -> tuple[Any, int]:
+    """Open a session that computes every node as written, unless told to `fuse`.
 
     ONNX Runtime would turn Q/DQ pairs into its own integer kernels, whose rounding is its own; switched off,
     a Q/DQ graph is what the ONNX standard says it is, which TensorRT follows too.
@@ -34,6 +35,7 @@ def session_for(model: bytes, *, workers: int | None = None) -> tuple[Any, int]:
         model: A serialised model.
         workers: Images that run side by side; as many as there are cores, four at most, by default. One
             thread an image serves small networks better than all threads for one image.
+        fuse: Let ONNX Runtime use its integer kernels, as an engine does.
 
     Returns:
         The session and the number of workers.
@@ -48,7 +50,7 @@ def session_for(model: bytes, *, workers: int | None = None) -> tuple[Any, int]:
     options.intra_op_num_threads = max(1, cores // workers)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.add_session_config_entry(*(EXACT_INT8 if fuse else ("session.disable_quant_qdq", "1")))
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), workers
     except Exception as exc:  # ONNX Runtime's errors share no base but Exception

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeyolo.errors import EngineError, GraphError
 from edgeyolo.optional import require
-from edgeyolo.runtime.onnxruntime_engine import EXACT_INT8
+from edgeyolo.qdq.placement import EXACT_INT8
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import ModelSpec, Precision, Preprocess
 

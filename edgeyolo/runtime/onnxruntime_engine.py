@@ -18,6 +18,7 @@ import numpy as np
 from edgeyolo.errors import ConfigError, EngineError, TensorMismatchError
 from edgeyolo.machine import version_tuple
 from edgeyolo.optional import require
+from edgeyolo.qdq.placement import EXACT_INT8
 from edgeyolo.runtime.engine import stale
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import TensorSpec
@@ -36,11 +37,6 @@ _ERRORS_ONLY = 3
 # spinning, 183-220 with 50 us; with eight other processes 30, 47 and 75. Versions that do not know the key
 # ignore it.
 _SPIN_US = "50"
-# x86 processors without VNNI multiply uint8 by int8 in pairs that saturate at 16 bits; exact kernels are an
-# option there, and what other processors have anyway. Measured under qemu's Haswell and Skylake on a net of
-# five layers: error 0.0181 by default, 0.0108 with it, as with VNNI.
-# Source: onnxruntime_session_options_config_keys.h, kOrtSessionOptionsAvx2PrecisionMode.
-EXACT_INT8 = ("session.x64quantprecision", "1")
 
 
 class OnnxRuntimeEngine:
