@@ -15,7 +15,7 @@ from edgeyolo.adapt.families import recognise
 from edgeyolo.adapt.inputs import has_open_size, open_picture_input, takes_bytes
 from edgeyolo.adapt.integers import to_qdq
 from edgeyolo.adapt.metadata import metadata_names
-from edgeyolo.adapt.opset import with_opset, without_functions
+from edgeyolo.adapt.opset import with_opset, without_aliases, without_functions
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.adapt.pixels import pixels_of
 from edgeyolo.adapt.view import GraphView
@@ -115,7 +115,9 @@ def evidence_of(model: onnx.ModelProto) -> Evidence:
 
 
 def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> tuple[onnx.ModelProto, list[str]]:
-    raised, notes = with_opset(without_functions(model))
+    model = without_functions(model)
+    without_aliases(model)
+    raised, notes = with_opset(model)
     return raised, [*notes, *to_qdq(raised), *open_picture_input(raised, options.input_wh)]
 
 

@@ -26,7 +26,7 @@ __all__ = ["ClassesFirst", "DistancePairs", "DistancesFirst"]
 _BINS = (8, 16, 17)
 """NanoDet and PicoDet (reg_max 7), YOLOv8 and its kin (16), PP-YOLOE and GFL (16 and the zero)."""
 
-IMAGENET_BGR = Preprocess(
+_IMAGENET_BGR = Preprocess(
     resize="stretch",
     channels="bgr",
     scale=1.0,
@@ -36,7 +36,7 @@ IMAGENET_BGR = Preprocess(
 )
 """NanoDet: its configs' ``normalize`` and ``keep_ratio: False`` (RangiLyu/nanodet, config/)."""
 
-IMAGENET_RGB = Preprocess(
+_IMAGENET_RGB = Preprocess(
     resize="stretch", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), pad_value=0.0
 )
 """PP-PicoDet: ``NormalizeImage`` and ``keep_ratio: False`` (PaddleDetection, configs/picodet/_base_)."""
@@ -109,7 +109,7 @@ class ClassesFirst(_Distances):
         plus = layout.grids[-1][2] == 64
         which = "NanoDet-Plus: distances start at a cell's corner" if plus else "NanoDet: at a cell's middle"
         return _evidence(
-            self.name, layout, IMAGENET_BGR, [*told, f"strides to {layout.grids[-1][2]}: {which}"]
+            self.name, layout, _IMAGENET_BGR, [*told, f"strides to {layout.grids[-1][2]}: {which}"]
         )
 
 
@@ -156,7 +156,7 @@ class DistancePairs(_Distances):
             offset=0.5,
         )
         told = [f"two outputs a stride: {layout.classes} scores, and 4 sides of {bins} bins"]
-        return _evidence(self.name, layout, LETTERBOX_114 if bins == 16 else IMAGENET_RGB, told)
+        return _evidence(self.name, layout, LETTERBOX_114 if bins == 16 else _IMAGENET_RGB, told)
 
 
 def _pairs(view: GraphView) -> Iterator[tuple[Level, Level]]:

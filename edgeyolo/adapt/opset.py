@@ -1,7 +1,7 @@
 """The operators of a foreign graph: of an opset that the project takes, all of them in the graph itself.
 
 Owns the raise of opset 11 and 12 to 13, which INT8 needs, by onnx's own converter, the check that it left the
-weights alone, and the writing out of a model's own functions.
+weights alone, the writing out of a model's own functions, and stored tensors under a second name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgeyolo.optional import require
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OPSETS", "with_opset", "without_functions"]
+__all__ = ["OPSETS", "with_opset", "without_aliases", "without_functions"]
 
 OPSETS = range(11, 22)
 _PER_CHANNEL = 13
@@ -29,6 +29,20 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         model
     )
     return inlined
+
+
+def without_aliases(model: onnx.ModelProto) -> None:
+    """Let layers read their stored tensors directly, in place.
+
+    PyTorch's exporter stores equal tensors once and gives the others as Identity nodes: a bias of zeros, as a
+    rule. A layer whose bias a node makes is none with constant weights, and would be left out of INT8.
+    """
+    stored = {item.name for item in model.graph.initializer}
+    aliases: dict[str, str] = {}
+    for node in model.graph.node:
+        node.input[:] = [aliases.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.input[0] in stored:
+            aliases[node.output[0]] = node.input[0]
 
 
 def with_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:

@@ -18,6 +18,7 @@ from edgeyolo.adapt.adapt import adapt_model
 from edgeyolo.adapt.evidence import grid_of
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.errors import GraphError
+from edgeyolo.qdq import GraphView, quant_plan
 from tests.adapt.foreign import BOXES, SIZE, STRIDES, Net, cells, check, corners, picture, run, sigmoid
 from tests.adapt.test_predictions import anchor_free, class_scores, yolov5, yolov8
 
@@ -139,6 +140,23 @@ def test_weights_that_are_listed_as_inputs() -> None:
         )
     raw = run(yolov8(), picture())["output0"].transpose(0, 2, 1)
     check(adapt(original).model, corners(raw[..., :4]), raw[..., 4:].astype(np.float64), picture())
+
+
+def test_a_bias_under_a_second_name_is_still_a_bias() -> None:
+    """PyTorch stores equal tensors once; a layer whose bias an Identity gives must not be lost for INT8."""
+    original = yolov8()
+    convolutions = [node for node in original.graph.node if node.op_type == "Conv"]
+    aliases = []
+    for place, node in enumerate(convolutions):
+        aliases.append(helper.make_node("Identity", [node.input[2]], [f"alias_{place}"]))
+        node.input[2] = f"alias_{place}"
+    everything = [*aliases, *original.graph.node]
+    del original.graph.node[:]
+    original.graph.node.extend(everything)
+    adapted = adapt(original)
+    assert len(quant_plan(GraphView(adapted.model)).layers) == len(convolutions)
+    raw = run(original, picture())["output0"].transpose(0, 2, 1)
+    check(adapted.model, corners(raw[..., :4]), raw[..., 4:].astype(np.float64), picture())
 
 
 def test_weights_that_are_constant_nodes() -> None:
