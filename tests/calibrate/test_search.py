@@ -44,11 +44,11 @@ def test_only_the_groups_asked_for_move() -> None:
 
 
 class Table:
-    """A simulator for float layers: every layer takes its own part off the error."""
+    """A simulator for float layers: every layer in INT8 adds its own part to the error."""
 
     def __init__(self, scales: Scales, gains: Mapping[str, float]) -> None:
         self.images = [None] * 4
-        self._error = 1 - sum(gains.get(name, 0.0) for name in scales.float_layers)
+        self._error = sum(gain for name, gain in gains.items() if name not in scales.float_layers)
 
     def shares(self, amax: Mapping[str, float], images: range) -> list[float]:
         return [self._error / 4] * len(images)
@@ -99,10 +99,10 @@ def test_nothing_stays_float_where_the_target_is_met() -> None:
 
 def test_most_gain_for_its_cost_first_and_no_more_than_needed() -> None:
     # head_a has an eighth of neck's multiply-adds; the two together would be more than is needed
-    assert list(left({"head_a": 0.3, "neck": 0.4}, target=0.25, budget=0.9)) == ["head_a"]
-    found = left({"head_a": 0.3, "neck": 0.4}, target=0.6, budget=0.9)
+    assert list(left({"head_a": 0.3, "neck": 0.4}, target=0.5, budget=0.9)) == ["head_a"]
+    found = left({"head_a": 0.3, "neck": 0.4}, target=0.9, budget=0.9)
     assert list(found) == ["head_a", "neck"]
-    assert "error at the outputs 1.0000 to 0.7000 for" in found["head_a"]
+    assert "error at the outputs 0.7000 to 0.4000 for" in found["head_a"]
 
 
 def test_the_budget_is_never_passed() -> None:
