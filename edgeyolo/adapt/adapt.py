@@ -14,7 +14,7 @@ from edgeyolo.adapt.evidence import Evidence, Wishes
 from edgeyolo.adapt.families import recognise
 from edgeyolo.adapt.inputs import has_open_size, open_picture_input, takes_bytes
 from edgeyolo.adapt.integers import to_qdq
-from edgeyolo.adapt.metadata import metadata_names
+from edgeyolo.adapt.metadata import metadata_names, metadata_size
 from edgeyolo.adapt.opset import with_opset, without_aliases, without_functions
 from edgeyolo.adapt.options import AdaptOptions
 from edgeyolo.adapt.pixels import pixels_of
@@ -118,7 +118,12 @@ def _prepare(model: onnx.ModelProto, options: AdaptOptions) -> tuple[onnx.ModelP
     model = without_functions(model)
     without_aliases(model)
     raised, notes = with_opset(model)
-    return raised, [*notes, *to_qdq(raised), *open_picture_input(raised, options.input_wh)]
+    notes = [*notes, *to_qdq(raised)]
+    size = options.input_wh
+    if size is None and has_open_size(raised):
+        # What it was trained in, where its exporter says so; else the size is asked for.
+        size = metadata_size({entry.key: entry.value for entry in raised.metadata_props})
+    return raised, [*notes, *open_picture_input(raised, size)]
 
 
 def _refuse_our_own(model: onnx.ModelProto) -> None:

@@ -1,7 +1,7 @@
 """What other exporters write into an ONNX file's metadata.
 
 Owns the reading of it. The one key that many tools share is ``names``: a Python or JSON mapping of class id
-to name, or a list.
+to name, or a list. Ultralytics adds ``imgsz``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from edgeyolo.class_names import ClassNames
 
-__all__ = ["metadata_names"]
+__all__ = ["metadata_names", "metadata_size"]
 
 
 def metadata_names(metadata: Mapping[str, str]) -> ClassNames | None:
@@ -24,18 +24,32 @@ def metadata_names(metadata: Mapping[str, str]) -> ClassNames | None:
         >>> metadata_names({"names": "7"}) is None
         True
     """
-    text = metadata.get("names")
-    if text is None:
+    names = _listed(_value(metadata.get("names")))
+    return ClassNames(names, f"names: {len(names)} from the metadata key 'names'") if names else None
+
+
+def metadata_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Read width and height of the network input as Ultralytics writes them, height first.
+
+    Examples:
+        >>> metadata_size({"imgsz": "[384, 640]"}), metadata_size({"imgsz": "640"}), metadata_size({})
+        ((640, 384), (640, 640), None)
+    """
+    value = _value(metadata.get("imgsz"))
+    sides = value if isinstance(value, (list, tuple)) else [value, value]
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         return None
-    value: object = None
+    return int(sides[1]), int(sides[0])
+
+
+def _value(text: str | None) -> object:
+    """Read a JSON or Python literal; None where it is neither."""
     for parse in (json.loads, ast.literal_eval):
         try:
-            value = parse(text)
-            break
+            return parse(text or "")
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-    names = _listed(value)
-    return ClassNames(names, f"names: {len(names)} from the metadata key 'names'") if names else None
+    return None
 
 
 def _listed(value: object) -> tuple[str, ...]:

@@ -60,6 +60,16 @@ def test_an_open_size_is_fixed() -> None:
     assert run(adapted.model, value)["boxes"].shape == (2, adapted.boxes, 4)
 
 
+def test_an_open_size_is_that_of_the_metadata_unless_another_is_asked_for() -> None:
+    model = any_size()
+    model.metadata_props.add(key="imgsz", value="[64, 96]")
+    assert adapt(model).spec.input_wh == (96, 64)
+    assert adapt(model, input_wh=(64, 64)).spec.input_wh == (64, 64)
+    model.metadata_props[0].value = "large"
+    with pytest.raises(GraphError, match="its height and width are open"):
+        adapt(model)
+
+
 def test_another_size_than_the_graphs_is_refused() -> None:
     with pytest.raises(GraphError, match="is 64x64 in the graph, 96x96 asked"):
         adapt(yolov8(), input_wh=(96, 96))
