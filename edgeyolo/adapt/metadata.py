@@ -37,9 +37,8 @@ def metadata_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """
     value = _value(metadata.get("imgsz"))
     sides = value if isinstance(value, (list, tuple)) else [value, value]
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        return None
-    return int(sides[1]), int(sides[0])
+    whole = [side for side in sides if isinstance(side, int) and side > 0]
+    return (whole[1], whole[0]) if len(whole) == len(sides) == 2 else None
 
 
 def _value(text: str | None) -> object:
