@@ -47,10 +47,10 @@ def evaluate_engine(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit: 1 or more expected, {limit} found")
-    refuse_idle_iou(nms, iou)
     steps = Steps(shown=True)
     opened = open_any(engine)
     with Detector(opened, conf=CONF, iou=IOU if iou is None else iou, nms=nms, multi_label=True) as detector:
+        refuse_idle_iou(detector.nms, iou)
         steps.begin("evaluating")
         report = evaluate(detector, images, annotations, detector.names, limit=limit, on_image=steps)
         steps.end()

@@ -181,14 +181,15 @@ def open_model(
     """
     try:
         if engine.info.spec.task == "detect":
-            refuse_idle_iou(nms, iou)
-            return Detector(
+            detector = Detector(
                 engine,
                 conf=CONF if conf is None else conf,
                 iou=IOU if iou is None else iou,
                 nms=nms,
                 classes=classes,
             )
+            refuse_idle_iou(detector.nms, iou)
+            return detector
         if (conf, iou, nms) != (None, None, None):
             raise ConfigError("--conf, --iou and --nms are for detectors; this engine is a classifier")
         return Classifier(engine, classes=classes)
@@ -197,14 +198,21 @@ def open_model(
         raise
 
 
-def refuse_idle_iou(nms: Suppression | None, iou: float | None) -> None:
+def refuse_idle_iou(nms: Suppression, iou: float | None) -> None:
     """Refuse an overlap where nothing is compared with it.
 
+    Args:
+        nms: The suppression in force: a model whose boxes are final has ``none`` unless asked for another.
+        iou: The overlap that was given, if any.
+
     Raises:
-        ConfigError: Both were given.
+        ConfigError: It was given and has no use.
     """
     if nms in ("none", "soft") and iou is not None:
-        raise ConfigError(f"--iou has no use with --nms {nms}", hint="leave --iou out, or --nms class")
+        raise ConfigError(
+            f"--iou has no use with --nms {nms}, which is in force here",
+            hint="leave --iou out, or --nms class",
+        )
 
 
 def _model(config: RunConfig) -> Model:

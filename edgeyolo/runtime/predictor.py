@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from edgeyolo.class_names import class_ids_from_names
 from edgeyolo.errors import EngineError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Predictor"]
 
 OutputT = TypeVar("OutputT", covariant=True)
+SelfT = TypeVar("SelfT", bound="Predictor[Any]")  # typing.Self is not in Python 3.10
 
 
 class Predictor(ABC, Generic[OutputT]):
@@ -99,7 +100,7 @@ class Predictor(ABC, Generic[OutputT]):
         """Close the engine; twice is harmless."""
         self.engine.close()
 
-    def __enter__(self) -> Predictor[OutputT]:
+    def __enter__(self: SelfT) -> SelfT:
         return self
 
     def __exit__(

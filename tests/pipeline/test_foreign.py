@@ -193,6 +193,15 @@ def test_suppression_is_chosen_where_boxes_are_made(folder: Path) -> None:
     ok("bench", engine, "--frames", "2", "--nms", "agnostic")
 
 
+def test_an_overlap_for_boxes_that_are_final_is_refused(folder: Path) -> None:
+    engine, picture = folder / "final.engine", folder / "pictures" / "0.png"
+    ok("build", folder / "m.onnx", "-o", engine, "--backend", "onnxruntime", "--nms", "graph")
+    done = edgeyolo("run", engine, picture, "--iou", "0.3")
+    assert done.returncode == 2
+    assert "--iou has no use with --nms none" in done.stderr
+    ok("run", engine, picture, "--iou", "0.3", "--nms", "class")
+
+
 def test_an_onnx_file_is_run_as_it_is(folder: Path) -> None:
     done = ok("run", folder / "m.onnx", folder / "pictures" / "0.png", "--jsonl", "-")
     assert "yolov8, 3 classes" in done.stderr
