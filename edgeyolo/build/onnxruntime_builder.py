@@ -77,7 +77,7 @@ def _check_content(path: Path, precision: Precision) -> None:
         )
     if precision == "int8" and not quantized:
         raise PrecisionError(
-            f"{path}: int8 was asked for, and the graph has no QuantizeLinear node: its scales are not known",
+            f"{path}: int8 was asked for, and no tensor of the graph is quantised: no QuantizeLinear node",
             hint=f"edgeyolo calibrate {path} IMAGES -o DIR, then add --calibration DIR",
         )
     if precision == "fp32" and quantized:

@@ -48,7 +48,7 @@ def check_content(
         raise PrecisionError(f"implicit INT8 goes with --precision int8 and a float graph; {found} found")
     if precision == "int8" and not quantized and not implicit:
         raise PrecisionError(
-            f"{path}: int8 was asked for, and the graph has no QuantizeLinear node: its scales are not known",
+            f"{path}: int8 was asked for, and no tensor of the graph is quantised: no QuantizeLinear node",
             hint=f"edgeyolo calibrate {path} IMAGES -o DIR, then add --calibration DIR",
         )
     if precision != "int8" and quantized:
