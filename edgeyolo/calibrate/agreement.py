@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["OutputError"]
+__all__ = ["OutputDeviation"]
 
 Array = npt.NDArray[np.float32]
 _CONFIDENT = 0.05  # rows below it say nothing of boxes, scores below it nothing of the agreement
 _BOX_WEIGHT = 0.25  # the two parts then are of one size on a calibrated detector
 
 
-class OutputError:
+class OutputDeviation:
     """Compare outputs with the float model's.
 
     Columns of an output that stay within 0..1 are scores; others are coordinates. Logits of raw heads are
@@ -37,7 +37,7 @@ class OutputError:
 
     Examples:
         >>> scores = np.array([[[0.9, 0.0], [0.1, 0.4]]], np.float32)
-        >>> error = OutputError([[scores]])
+        >>> error = OutputDeviation([[scores]])
         >>> error.of(0, [scores]), error.agreement([[scores * 0.5]])
         (0.0, 0.5)
     """

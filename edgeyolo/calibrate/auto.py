@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeyolo.calibrate.agreement import OutputError
+from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.choice import Choice
 from edgeyolo.calibrate.collect import Statistics, collect, taps_for
 from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
@@ -103,7 +103,7 @@ class _Search:
         self._images, self._config = list(held_back), config
         self._view = GraphView(model)
         self._plan: QuantPlan = quant_plan(self._view)
-        self._error = OutputError(float_outputs(model, held_back))
+        self._error = OutputDeviation(float_outputs(model, held_back))
         self._log: list[str] = []
         self._applied: list[str] = []
         dead = dead_groups(self._plan, statistics)

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgeyolo.calibrate.agreement import OutputError
+from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.auto import AutoConfig
 from edgeyolo.calibrate.float_layers import leave_float
 from edgeyolo.calibrate.search import Simulator, float_outputs
@@ -37,7 +37,7 @@ __all__ = ["suited_to_onnxruntime"]
 class _Fused(Simulator):
     """An INT8 model with its scales in it, computed by ONNX Runtime's integer kernels."""
 
-    def __init__(self, int8: onnx.ModelProto, images: Sequence[Tensor], error: OutputError) -> None:
+    def __init__(self, int8: onnx.ModelProto, images: Sequence[Tensor], error: OutputDeviation) -> None:
         super().__init__(int8, (), images, error)
         self._session, self._workers = session_for(int8.SerializeToString(), fuse=True)
 
@@ -63,7 +63,7 @@ def suited_to_onnxruntime(
     Returns:
         The choice with the better of the two sets of float layers; its log tells both errors.
     """
-    error = OutputError(float_outputs(model, held_back))
+    error = OutputDeviation(float_outputs(model, held_back))
 
     def simulate(scales: Scales) -> _Fused:
         return _Fused(int8_model(model, scales, "onnxruntime", plan=plan), held_back, error)

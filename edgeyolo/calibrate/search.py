@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeyolo.calibrate.agreement import OutputError
+from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.sessions import run_side_by_side, session_for
 from edgeyolo.optional import require
 from edgeyolo.qdq.insert import scale_name
@@ -37,7 +37,7 @@ class Simulator:
     """
 
     def __init__(
-        self, int8: onnx.ModelProto, groups: Iterable[str], images: Sequence[Tensor], error: OutputError
+        self, int8: onnx.ModelProto, groups: Iterable[str], images: Sequence[Tensor], error: OutputDeviation
     ) -> None:
         model, self._inputs = _scales_as_inputs(int8, groups)
         self.images = images

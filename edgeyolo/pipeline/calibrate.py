@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeyolo.calibrate.agreement import OutputError
+from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.auto import AutoConfig, choice_by_search
 from edgeyolo.calibrate.check import Checked, Movement, advice_on_count, check
 from edgeyolo.calibrate.choice import Choice, choice_by_method, choice_from_cache
@@ -231,7 +231,7 @@ class _Job:
                         engine.input(0)[:1] = batch
                         engine.infer(0)
                     self._steps(done)
-            agreement = OutputError(one.recorded).agreement(other.recorded)
+            agreement = OutputDeviation(one.recorded).agreement(other.recorded)
             one.recorded = other.recorded = None
             self._steps.end()
             labelled = self._labelled(judged, (one, other)) if boxes is not None else None

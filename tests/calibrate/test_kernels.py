@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
-from edgeyolo.calibrate.agreement import OutputError  # noqa: E402
+from edgeyolo.calibrate.agreement import OutputDeviation  # noqa: E402
 from edgeyolo.calibrate.auto import AutoConfig  # noqa: E402
 from edgeyolo.calibrate.choice import Choice  # noqa: E402
 from edgeyolo.calibrate.collect import collect, taps_for  # noqa: E402
@@ -32,7 +32,7 @@ def suited(scales: Scales, *, target: float, budget: float) -> Choice:
 
 
 def error_of(scales: Scales) -> float:
-    error = OutputError([run(MODEL, image) for image in HELD_BACK])
+    error = OutputDeviation([run(MODEL, image) for image in HELD_BACK])
     int8 = int8_model(MODEL, scales, "onnxruntime")
     return sum(error.of(i, run(int8, image, fuse=True)) for i, image in enumerate(HELD_BACK))
 
