@@ -135,7 +135,7 @@ def test_the_keys_of_a_window(display: str, tmp_path: Path) -> None:
         app.press("minus")
         app.wait_for("conf 0.25")
         app.press("s")
-        (snapshot,) = wait_until(lambda: list(tmp_path.glob("*.png")))
+        (snapshot,) = wait_until(lambda: list(tmp_path.glob("snapshot-*.png")))
         assert snapshot.name.startswith("snapshot-0-")
         assert cv2.imread(str(snapshot)).tolist() == np.full((240, 320, 3), 100).tolist()
         app.press("q")
@@ -181,7 +181,7 @@ def test_a_window_a_camera(display: str, tmp_path: Path) -> None:
     with App(display, tmp_path, "front=live", "back=file") as app:
         assert {title.split(" (")[0] for title in app.titles()} == {"EdgeYOLO front", "EdgeYOLO back"}
         app.press("s")
-        found = wait_until(lambda: (f := list(tmp_path.glob("*.png"))) and len(f) == 2 and f)
+        found = wait_until(lambda: (f := list(tmp_path.glob("snapshot-*.png"))) and len(f) == 2 and f)
         assert {path.name.split("-")[1] for path in found} == {"front", "back"}
         app.press("q")
         app.wait_for("end")
