@@ -7,6 +7,7 @@ Owns reading them from the standard library and the system. Refuses to judge the
 from __future__ import annotations
 
 import contextlib
+import importlib
 import platform
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 
 import edgeyolo
 
-__all__ = ["machine_here", "version_tuple", "versions_here"]
+__all__ = ["has_vnni", "machine_here", "version_tuple", "versions_here"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 # x86 has "model name", 32-bit ARM has "Hardware"; 64-bit ARM names only the board, in the device tree.
@@ -38,6 +39,18 @@ def machine_here() -> dict[str, str]:
     with contextlib.suppress(OSError):  # a PC has no device tree
         facts["board"] = _BOARD.read_text(errors="replace").strip("\0\n ")
     return facts
+
+
+def has_vnni() -> bool:
+    """Tell whether this processor multiplies 8-bit integers exactly at full speed (x86 with AVX-512 VNNI).
+
+    NumPy asks the processor itself; ``/proc/cpuinfo`` tells an emulated one what the host has. Where NumPy
+    does not say, as of AVX-VNNI without AVX-512, the answer is no.
+    """
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # NumPy 2, and 1
+        with contextlib.suppress(ImportError, AttributeError):
+            return bool(importlib.import_module(module).__cpu_features__.get("AVX512VNNI", False))
+    return False
 
 
 def versions_here() -> dict[str, str]:

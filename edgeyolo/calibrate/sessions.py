@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeyolo.errors import GraphError
 from edgeyolo.optional import require
-from edgeyolo.qdq.placement import EXACT_INT8
+from edgeyolo.qdq.placement import exact_int8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,8 @@ def session_for(model: bytes, *, workers: int | None = None, fuse: bool = False)
     options.intra_op_num_threads = max(1, cores // workers)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry(*(EXACT_INT8 if fuse else ("session.disable_quant_qdq", "1")))
+    for key, value in (exact_int8() if fuse else {"session.disable_quant_qdq": "1"}).items():
+        options.add_session_config_entry(key, value)
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]), workers
     except Exception as exc:  # ONNX Runtime's errors share no base but Exception

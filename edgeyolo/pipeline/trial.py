@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeyolo.errors import EngineError, GraphError
 from edgeyolo.optional import require
-from edgeyolo.qdq.placement import EXACT_INT8
+from edgeyolo.qdq.placement import exact_int8
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import ModelSpec, Precision, Preprocess
 
@@ -50,9 +50,8 @@ class TrialEngine:
         ort = require("onnxruntime", why="to try the INT8 model")
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.add_session_config_entry(*EXACT_INT8)
-        if not fuse:
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        for key, value in (exact_int8() if fuse else {"session.disable_quant_qdq": "1"}).items():
+            options.add_session_config_entry(key, value)
         try:
             self._session: Any = ort.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]

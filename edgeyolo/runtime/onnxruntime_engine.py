@@ -18,7 +18,7 @@ import numpy as np
 from edgeyolo.errors import ConfigError, EngineError, TensorMismatchError
 from edgeyolo.machine import version_tuple
 from edgeyolo.optional import require
-from edgeyolo.qdq.placement import EXACT_INT8
+from edgeyolo.qdq.placement import exact_int8
 from edgeyolo.runtime.engine import stale
 from edgeyolo.sidecar import EngineInfo
 from edgeyolo.spec import TensorSpec
@@ -160,7 +160,8 @@ def _open_session(ort: Any, path: Path, threads: int | None) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
-    options.add_session_config_entry(*EXACT_INT8)
+    for key, value in exact_int8().items():
+        options.add_session_config_entry(key, value)
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime's errors share no base but Exception

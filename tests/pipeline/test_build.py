@@ -13,9 +13,11 @@ import pytest
 
 from edgeyolo.errors import CalibrationError, ConfigError, StaleScalesError
 from edgeyolo.files import sha256_of
+from edgeyolo.machine import has_vnni
 from edgeyolo.pipeline.build import BuildConfig, Speed, build_engine
 from edgeyolo.pipeline.calibrate import calibrate
 from edgeyolo.pipeline.calibration import CalibrateConfig
+from edgeyolo.qdq.placement import exact_int8
 from edgeyolo.runtime import Detector
 from edgeyolo.sidecar import read_sidecar
 from tests.calibrate.pictures import folder_of, scene
@@ -182,3 +184,10 @@ def test_a_processor_without_vnni_gives_the_same_int8(calibrated: Path, tmp_path
         found.append(np.load(tmp_path / f"{name}.npz"))
     for name in found[0]:
         assert found[1][name] == pytest.approx(found[0][name], abs=1e-4)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86 alone")
+def test_vnni_is_told_as_the_kernel_tells_it() -> None:
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert has_vnni() == ("avx512_vnni" in flags)
+    assert bool(exact_int8()) != has_vnni()
