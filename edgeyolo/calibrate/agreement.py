@@ -15,7 +15,8 @@ __all__ = ["OutputDeviation"]
 
 Array = npt.NDArray[np.float32]
 _CONFIDENT = 0.05  # rows below it say nothing of boxes, scores below it nothing of the agreement
-_BOX_WEIGHT = 0.25  # the two parts then are of one size on a calibrated detector
+_LEAST_SCORE = 1e-9  # where a score is 0 its logit is far from being of use
+_BOX_WEIGHT = 5.0  # what boxes cost of the average precision, beside what scores cost
 
 
 class OutputDeviation:
@@ -26,11 +27,13 @@ class OutputDeviation:
 
     * the squared differences of the square roots of the scores (Hellinger's distance: small scores count, as
       they do in average precision, yet less than large ones), and
-    * for every confident row a quarter of ``score * (1 - IoU)`` where the coordinates are boxes, and of the
-      score times the mean difference, in standard deviations of the column, where they are not,
+    * for every confident row five times ``score * (1 - IoU)^2`` where the coordinates are boxes, and the mean
+      difference, in standard deviations of the column, in the place of ``1 - IoU`` where they are not,
 
-    both over the sum of all scores. Scores alone would choose wider ranges than boxes want: measured on
-    yolo-fastest-1.1-xl, the range with the best scores cost 3 % of the average precision.
+    both over the sum of all scores. The square and the five are measured: with the steps of
+    yolo-fastest-1.1 and its xl made 1.5, 2 and 3 times as coarse, what boxes alone lose of the average
+    precision of 430 pictures is 3.4 to 3.6 times the mean of the squares (and 0.2 to 0.6 times that of
+    ``1 - IoU``, the more the worse), what scores alone lose is 0.7 to 0.9 times Hellinger's distance.
 
     Args:
         reference: Outputs of the float model, one list an image.
@@ -67,8 +70,39 @@ class OutputDeviation:
             if not scores.all() and weight is not None:
                 rows = weight > _CONFIDENT
                 off = self._coordinates_off(index, one[rows], other[rows])
-                error += _BOX_WEIGHT * float((off * weight[rows]).sum())
+                error += _BOX_WEIGHT * float((off**2 * weight[rows]).sum())
         return error / self._norm
+
+    def gradient(self, reference: Sequence[Array], outputs: Sequence[Array]) -> list[Array]:
+        """Differentiate an image's error by its outputs.
+
+        Args:
+            reference: What the float model gives for the image, which may be any.
+            outputs: What is compared with it.
+
+        Returns:
+            One array an output, of its shape. The error is that of `of`, were the image one of those that
+            were given, times their number.
+        """
+        known = self._squash([_table(array) for array in reference])
+        found = self._squash([_table(array) for array in outputs])
+        weights = self._row_weights(known)
+        gradients = []
+        for index, (one, other) in enumerate(zip(known, found, strict=True)):
+            scores = self._scores[index]
+            gradient = np.zeros_like(other)
+            low = np.maximum(other[:, scores], _LEAST_SCORE)
+            gradient[:, scores] = 1 - np.sqrt(one[:, scores] / low)
+            weight = weights.get(len(one))
+            if not scores.all() and weight is not None:
+                rows = weight > _CONFIDENT
+                off = self._coordinates_off(index, one[rows], other[rows])
+                slope = self._coordinates_slope(index, one[rows], other[rows])
+                gradient[rows] += 2 * _BOX_WEIGHT * (off * weight[rows])[:, None] * slope
+            if self._logits[index]:
+                gradient *= other * (1 - other)
+            gradients.append(_untable(gradient * (len(self._reference) / self._norm), outputs[index]))
+        return gradients
 
     def agreement(self, found: Sequence[Sequence[Array]]) -> float:
         """Give the share of all confident scores that both models agree on, 0..1.
@@ -96,6 +130,16 @@ class OutputDeviation:
         off = np.abs(one - other)[:, columns] / self._spread[index][columns]
         return np.asarray(np.minimum(off.mean(axis=1), 1.0))
 
+    def _coordinates_slope(self, index: int, one: Array, other: Array) -> Array:
+        """Differentiate `_coordinates_off` by the columns of `other`; 0 for those that are scores."""
+        if self._boxes[index]:
+            return -_iou_slope(one, other)
+        columns = ~self._scores[index]
+        spread = self._spread[index]
+        off = (np.abs(one - other) / spread)[:, columns].mean(axis=1)
+        slope = np.sign(other - one) / spread / columns.sum() * columns
+        return np.asarray(np.where(off[:, None] < 1, slope, 0), np.float32)
+
     def _row_weights(self, known: list[Array]) -> dict[int, Array]:
         """Give the best score of every row, by the number of rows: boxes and scores are often two outputs."""
         found: dict[int, Array] = {}
@@ -120,6 +164,14 @@ def _table(array: Array) -> Array:
     if array.ndim == 4:  # a raw head, [B, A * (5 + C), h, w]
         return np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])
     return array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+
+
+def _untable(table: Array, like: Array) -> Array:
+    """Undo `_table`."""
+    if like.ndim == 4:
+        batch, channels, height, width = like.shape
+        table = np.moveaxis(table.reshape(batch, height, width, channels), -1, 1)
+    return np.ascontiguousarray(table.reshape(like.shape), np.float32)
 
 
 def _is_logits(array: Array, tables: list[Array]) -> bool:
@@ -150,6 +202,22 @@ def _iou(one: Array, other: Array) -> npt.NDArray[np.float64]:
     both = np.clip(high - low, 0, None).prod(axis=1, dtype=np.float64)
     areas = [np.clip(t[:, 2:] - t[:, :2], 0, None).prod(axis=1, dtype=np.float64) for t in (one, other)]
     return np.asarray(both / np.maximum(areas[0] + areas[1] - both, 1e-12))
+
+
+def _iou_slope(one: Array, other: Array) -> Array:
+    """Differentiate the IoU of each row by the four sides of `other`."""
+    low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
+    sides = np.clip(high - low, 0, None).astype(np.float64)
+    both = sides.prod(axis=1)
+    own_sides = np.clip(other[:, 2:] - other[:, :2], 0, None).astype(np.float64)
+    areas = np.clip(one[:, 2:] - one[:, :2], 0, None).prod(axis=1, dtype=np.float64) + own_sides.prod(axis=1)
+    union = np.maximum(areas - both, 1e-12)[:, None]
+    # A side that lies inside the other box bounds the intersection; every side bounds its own box.
+    bounds = np.concatenate([other[:, :2] > one[:, :2], other[:, 2:] < one[:, 2:]], axis=1)
+    sign = np.array([-1.0, -1.0, 1.0, 1.0])
+    by_both = sign * bounds * np.tile(sides[:, ::-1], 2) * (both > 0)[:, None]
+    by_own = sign * np.tile(own_sides[:, ::-1], 2)
+    return np.asarray((by_both * (union + both[:, None]) - both[:, None] * by_own) / union**2, np.float32)
 
 
 def _spread(tables: list[Array]) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """From a histogram of magnitudes to the largest magnitude worth keeping.
 
 Owns the four methods that need nothing but a histogram. Refuses to run a model; choosing among what these
-methods propose, by the error at the network's outputs, is `edgeyolo.calibrate.search`.
+methods propose, by the error at the network's outputs, is `edgeyolo.calibrate.simulate`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """``--method auto``: every step that may pay, each kept only where held-back images say that it does.
 
 Owns the order of the steps and the decisions, and tells each of them. Refuses to do the steps' work:
-`edgeyolo.calibrate.equalize`, `local`, `search` and `float_layers` do.
+`edgeyolo.calibrate.equalize`, `learn`, `fitted` and `float_layers` do.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,11 +16,13 @@ from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.choice import Choice
 from edgeyolo.calibrate.collect import Statistics, collect, taps_for
 from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
+from edgeyolo.calibrate.feed import Spread
 from edgeyolo.calibrate.fitted import with_fitted_weights
 from edgeyolo.calibrate.float_layers import ENOUGH, leave_float
+from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
-from edgeyolo.calibrate.ranges import STARTS, dead_groups, float_for_dead, ladder, uniform_amax
-from edgeyolo.calibrate.search import Simulator, coordinate_descent, float_outputs
+from edgeyolo.calibrate.ranges import STARTS, dead_groups, float_for_dead, uniform_amax
+from edgeyolo.calibrate.simulate import Simulator, float_outputs
 from edgeyolo.qdq import GraphView, QuantPlan, int8_model, quant_plan
 from edgeyolo.qdq.weights import model_with_weights
 from edgeyolo.scales import LEVELS, Provenance, Scales, TensorScale
@@ -33,8 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoConfig", "choice_by_search"]
 
-_SEARCH_MACS = 3e12  # work of the coordinate descent: a minute or so on two cores of a laptop
-_LEAST_IMAGES = 8  # fewer say too little of a change
+_LEARN_MACS = 3e12  # work of learning ranges: a minute or so on two cores of a laptop
+_PASSES, _RATE = (
+    600,
+    0.03,
+)  # images that learning looks at, and how far one step of it moves a range, relative
+_LAST_PASSES, _LAST_RATE = 200, 0.01  # beside the final weights, there is less to learn
+_LEAST_PASSES = 40
+_ENOUGH_IMAGES = 64  # to see again what was seen on all of them
+_FEW_IMAGES = 8  # where no more than a ranking is wanted
 _BROKEN = 0.25  # a layer with this share of the whole error spoils every choice that is made beside it
 _BROKEN_ROUNDS = 4
 _BROKEN_MOST = 24  # layers looked at a round: what breaks a network is among its noisiest
@@ -103,7 +113,13 @@ class _Search:
         self._images, self._config = list(held_back), config
         self._view = GraphView(model)
         self._plan: QuantPlan = quant_plan(self._view)
+        self._groups = [group[0] for group in self._plan.groups]
         self._error = OutputDeviation(float_outputs(model, held_back))
+        # Float layers are chosen on other images than those that judge what follows: the choice of the best
+        # of many flatters itself, and what is learnt would have to beat that.
+        spread = Spread(batches, max(1, statistics.images // len(self._images)))
+        self._others = list(itertools.islice(spread, len(self._images)))
+        self._others_error = OutputDeviation(float_outputs(model, self._others))
         self._log: list[str] = []
         self._applied: list[str] = []
         dead = dead_groups(self._plan, statistics)
@@ -111,18 +127,19 @@ class _Search:
         self._dead = dead
         self._scales = Scales(provenance=provenance, tensors={}, float_layers=float_layers)
         self._best = float("inf")
+        self._method = STARTS[0]
 
     def run(self) -> Choice:
         """Take the steps."""
         self._start(self._statistics, "as it is")
         plain = self._scales.tensors
         self._equalize()
-        if self._scales.channel_factors:
-            self._scales = dataclasses.replace(self._scales, plain=plain)
         self._leave_broken()
         self._fit_weights()
         self._leave_float()
-        self._descend()
+        self._learn()
+        if self._scales.channel_factors:
+            self._scales = dataclasses.replace(self._scales, plain=plain)
         return Choice(
             scales=self._scales,
             log=tuple(self._log),
@@ -143,6 +160,7 @@ class _Search:
             self._config.progress(f"methods, {words}", done, len(STARTS))
         method = min(found, key=lambda name: found[name][0])
         self._best, amax = found[method]
+        self._method = method
         self._scales = self._scales_for(amax, method)
         tried = ", ".join(f"{name} {error:.4f}" for name, (error, _) in found.items())
         self._log.append(f"the network {words}: error {tried}; {method} is the start")
@@ -155,16 +173,7 @@ class _Search:
         before, error = self._scales, self._best
         factors = equalizing_factors(self._view, groups, self._statistics.channel_amax)
         self._scales = dataclasses.replace(before, channel_factors=factors)
-        model = model_with_weights(self._view, self._plan, self._scales)
-        view = GraphView(model)
-        statistics = collect(
-            model,
-            taps_for(view, self._plan),
-            self._batches,
-            progress=lambda done: self._config.progress(
-                "collecting, equalised", done, self._statistics.images
-            ),
-        )
+        statistics = self._collected(self._batches)
         self._start(statistics, "equalised")
         if self._best < error:
             self._statistics = statistics
@@ -173,6 +182,18 @@ class _Search:
         else:
             self._log.append(f"equalisation: {error:.4f} to {self._best:.4f}, not kept")
             self._scales, self._best = before, error
+
+    def _collected(self, batches: Iterable[Tensor]) -> Statistics:
+        """Look at the activations of the equalised model."""
+        model = model_with_weights(self._view, self._plan, self._scales)
+        return collect(
+            model,
+            taps_for(GraphView(model), self._plan),
+            batches,
+            progress=lambda done: self._config.progress(
+                "collecting, equalised", done, self._statistics.images
+            ),
+        )
 
     def _leave_broken(self) -> None:
         """Leave in float what alone spoils the network, before scales are chosen beside it."""
@@ -183,14 +204,7 @@ class _Search:
 
     def _fit_weights(self) -> None:
         """Fit every layer's weights and bias to the scale that its input has now."""
-        tried = with_fitted_weights(
-            self._view,
-            self._plan,
-            self._scales,
-            self._batches,
-            self._statistics.images,
-            progress=lambda done, total: self._config.progress("fitting weights", done, total),
-        )
+        tried = self._fitted()
         error = self._measure(self._simulator(tried), self._chosen())
         if error < self._best:
             count = len(tried.weight_steps)
@@ -200,43 +214,63 @@ class _Search:
         else:
             self._log.append(f"fitted weights: {self._best:.4f} to {error:.4f}, not kept")
 
-    def _descend(self) -> None:
-        """Search scale by scale, as many as the work allows, those that are read with most noise first."""
-        chosen = self._chosen()
-        noise = self._noise(self._images[:_LEAST_IMAGES])
-        readers: dict[str, float] = {}
-        for layer in self._plan.layers:
-            if layer.name not in self._scales.float_layers:
-                group = self._plan.group_of[layer.input]
-                readers[group] = readers.get(group, 0.0) + noise.get(layer.name, 0.0)
-        order = sorted(readers, key=lambda group: -readers[group])
-        affordable = int(_SEARCH_MACS / max(self._plan.macs, 1))
-        count = max(_LEAST_IMAGES, min(len(self._images), affordable // max(3 * len(order), 1)))
-        order = order[: max(1, affordable // (3 * count))]
-        simulator = self._simulator(self._scales, self._images[:count])
-        ladders = {group: ladder(self._plan, self._statistics, group, chosen[group]) for group in order}
-        found = coordinate_descent(
-            simulator,
-            ladders,
-            chosen,
-            order,
-            progress=lambda done, total: self._config.progress("search", done, total),
+    def _fitted(self) -> Scales:
+        return with_fitted_weights(
+            self._view,
+            self._plan,
+            self._scales,
+            self._batches,
+            self._statistics.images,
+            progress=lambda done, total: self._config.progress("fitting weights", done, total),
         )
-        moved = [group for group in order if found[group] != chosen[group]]
-        error = self._measure(self._simulator(self._scales), found)
-        what = f"search over {len(order)} scales on {len(simulator.images)} images"
-        if error < self._best:
-            self._log.append(f"{what}: {len(moved)} moved, {self._best:.4f} to {error:.4f}")
-            self._best = error
-            self._scales = self._scales_for(found, "search", moved=set(moved))
+
+    def _learn(self) -> None:
+        """Learn the range of every tensor, and of every channel that may have one of its own; fit to them."""
+        passes = min(_PASSES, int(_LEARN_MACS / max(COST * self._plan.macs, 1)))
+        if passes < _LEAST_PASSES:
+            self._log.append(
+                f"ranges are not learnt: {self._plan.macs / 1e9:.0f} billion multiply-adds are too many"
+            )
+            return
+        before, error = self._scales, self._best
+        groups = channel_groups(self._view, self._plan)
+        self._scales = dataclasses.replace(before, weight_steps={}, weight_amax={}, bias_shift={})
+        learnt = learn_steps(
+            self._view,
+            self._plan,
+            self._scales,
+            Spread(self._batches, max(1, self._statistics.images // passes)),
+            self._error,
+            passes=passes,
+            rate=_RATE,
+            channels=groups,
+            progress=lambda done, total: self._config.progress("learning ranges", done, total),
+        )
+        amax = self._chosen()
+        if groups:
+            # What no gradient reaches, the inputs of activations among it, changes with its channels.
+            self._scales = dataclasses.replace(self._scales, channel_factors=learnt.factors)
+            few = Spread(self._batches, max(1, self._statistics.images // _ENOUGH_IMAGES))
+            amax = uniform_amax(self._plan, self._collected(few), self._method, self._dead)
+        self._scales = self._scales_for({**amax, **learnt.amax}, "learnt", moved=set(learnt.amax))
+        self._scales = self._fitted()
+        self._best = self._measure(self._simulator(self._scales), self._chosen())
+        what = f"{len(learnt.amax)} ranges" + (f" and {len(groups)} groups of channels" if groups else "")
+        what += f" learnt in {passes} looks, weights fitted to them: {error:.4f} to {self._best:.4f}"
+        if learnt.stopped:
+            self._log.append(f"no gradient passes {', '.join(learnt.stopped)}")
+        if self._best < error:
+            self._log.append(what)
+            self._applied.append("learnt ranges" + (f" of {len(groups)} channel groups" if groups else ""))
         else:
-            self._log.append(f"{what}: {self._best:.4f} to {error:.4f}, not kept")
+            self._log.append(f"{what}, not kept")
+            self._scales, self._best = before, error
 
     def _leave_float(self) -> None:
-        """Spend what is left of the float budget, before a search has fitted scales to these images."""
-        agreement = self._simulator(self._scales).agreement(self._chosen())
+        """Spend what is left of the float budget."""
+        agreement = self._on_others(self._scales).agreement(self._chosen())
         wanted = self._config.target_agreement
-        self._log.append(f"agreement with FP32 on held-back images {agreement:.3f}, {wanted:g} wanted")
+        self._log.append(f"agreement with FP32 {agreement:.3f}, {wanted:g} wanted")
         self._leave(enough=ENOUGH)
 
     def _leave(self, *, enough: float, **options: int) -> bool:
@@ -244,8 +278,8 @@ class _Search:
         left = leave_float(
             self._plan,
             self._scales,
-            self._simulator,
-            self._noise(self._images[:_LEAST_IMAGES]),
+            self._on_others,
+            self._noise(self._others[:_FEW_IMAGES]),
             target=self._config.target_agreement,
             budget=int(self._config.max_float_macs * self._plan.macs),
             enough=enough,
@@ -255,8 +289,10 @@ class _Search:
         self._scales = dataclasses.replace(
             self._scales, float_layers={**self._scales.float_layers, **left.layers}
         )
-        self._best = left.error
         self._log += left.log
+        if left.layers:
+            self._best = self._measure(self._simulator(self._scales), self._chosen())
+            self._log.append(f"error with them on the images held back {self._best:.4f}")
         return bool(left.layers)
 
     def _noise(self, images: Sequence[Tensor]) -> dict[str, float]:
@@ -265,10 +301,14 @@ class _Search:
         errors = LocalModel(self._view, self._plan, self._scales).errors(images, scales)
         return {name: error.relative for name, error in errors.items()}
 
-    def _simulator(self, scales: Scales, images: Sequence[Tensor] | None = None) -> Simulator:
-        groups = [group[0] for group in self._plan.groups]
-        int8 = int8_model(self._float, scales, "tensorrt", plan=self._plan)
-        return Simulator(int8, groups, self._images if images is None else images, self._error)
+    def _simulator(self, scales: Scales) -> Simulator:
+        return Simulator(self._int8(scales), self._groups, self._images, self._error)
+
+    def _on_others(self, scales: Scales) -> Simulator:
+        return Simulator(self._int8(scales), self._groups, self._others, self._others_error)
+
+    def _int8(self, scales: Scales) -> onnx.ModelProto:
+        return int8_model(self._float, scales, "tensorrt", plan=self._plan)
 
     def _measure(self, simulator: Simulator, amax: Mapping[str, float]) -> float:
         return sum(simulator.shares(amax, range(len(simulator.images))))

@@ -6,9 +6,10 @@ Owns batching and prefetch. Refuses to know a second way from pixels to tensor: 
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from edgeyolo.calibrate.manifest import Manifest
     from edgeyolo.spec import Preprocess
 
-__all__ = ["Feed"]
+__all__ = ["Feed", "Spread"]
 
 _POLL_S = 0.1
 
@@ -108,6 +109,16 @@ class Feed:
             if filled == len(tensor):
                 yield tensor
                 filled = 0
+
+
+class Spread:
+    """Every n-th of some batches, as often as it is iterated."""
+
+    def __init__(self, batches: Iterable[npt.NDArray[np.float32]], every: int) -> None:
+        self._batches, self._every = batches, every
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        return itertools.islice(iter(self._batches), 0, None, self._every)
 
 
 def _put(

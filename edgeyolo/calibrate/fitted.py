@@ -7,12 +7,12 @@ Owns which images are looked at and the form of the result. Refuses to judge whe
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeyolo.calibrate.feed import Spread
 from edgeyolo.calibrate.moments import collect_moments, layers_with_moments, passes
 from edgeyolo.calibrate.reconstruct import fit
 from edgeyolo.qdq.graph import GraphView
@@ -65,7 +65,7 @@ def with_fitted_weights(
     total = rounds * len(range(0, images, every))
     steps_of_inputs = {layer.input: plain.tensors[layer.input].scale for layer in layers}
     moments = collect_moments(
-        model, layers, steps_of_inputs, _Spread(batches, every), progress=lambda done: progress(done, total)
+        model, layers, steps_of_inputs, Spread(batches, every), progress=lambda done: progress(done, total)
     )
     amax, steps, shift = {}, {}, {}
     for layer in layers:
@@ -81,13 +81,3 @@ def with_fitted_weights(
 def _written(values: npt.NDArray[np.floating]) -> tuple[float, ...]:
     """Round to what is worth writing into a file."""
     return tuple(float(f"{value:.6g}") for value in values)
-
-
-class _Spread:
-    """Every n-th of some batches, as often as it is iterated."""
-
-    def __init__(self, batches: Iterable[Tensor], every: int) -> None:
-        self._batches, self._every = batches, every
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return itertools.islice(self._batches, 0, None, self._every)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeyolo.calibrate.search import better_on_both_halves
+from edgeyolo.calibrate.simulate import better_on_both_halves
 from edgeyolo.qdq.plan import Layer, QuantPlan
 from edgeyolo.scales import Scales
 
 if TYPE_CHECKING:
-    from edgeyolo.calibrate.search import Simulator
+    from edgeyolo.calibrate.simulate import Simulator
 
 __all__ = ["ENOUGH", "LeftFloat", "leave_float"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.auto import AutoConfig
 from edgeyolo.calibrate.float_layers import leave_float
-from edgeyolo.calibrate.search import Simulator, float_outputs
 from edgeyolo.calibrate.sessions import session_for
+from edgeyolo.calibrate.simulate import Simulator, float_outputs
 from edgeyolo.qdq import QuantPlan, int8_model
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 Owns the graph for it: beside every layer of the float model stands its INT8 twin, which reads the same float
 input through a Q/DQ pair; the difference of the two is squared and averaged. So an error does not carry over
 to the next layer, and one pass tells of every layer at once. Refuses to judge what an error means at the
-network's outputs (`edgeyolo.calibrate.search`).
+network's outputs (`edgeyolo.calibrate.simulate`).
 """
 
 from __future__ import annotations

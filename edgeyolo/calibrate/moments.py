@@ -40,7 +40,8 @@ _TAP = "edgeyolo/moments/"
 class Moments:
     """Sums over output positions, for every group of a convolution.
 
-    ``x`` is what one filter reads, a constant 1 behind it for the bias; ``q`` the same behind the Q/DQ pair.
+    ``x`` is what one filter reads within the range, a constant 1 behind it for the bias; ``q`` the same
+    behind the Q/DQ pair.
 
     Args:
         qq: Mean of ``q q^T``, shape ``(groups, n + 1, n + 1)``, ``n`` weights a filter.
@@ -161,7 +162,10 @@ class _Sums:
         generator = np.random.default_rng((self._seed, image))
         patches = self._patches.at(activation, generator, self._positions)
         x = patches.reshape(self._groups, self._weights, -1)
-        q = np.clip(np.rint(x / self._scale), -LEVELS - 1, LEVELS) * np.float32(self._scale)
+        # Clipped on both sides: a fit would bend all weights to make up for a few outliers, which the choice
+        # of the range found to be of no use at the outputs (four times the error where ranges are learnt).
+        x = np.clip(x / self._scale, -LEVELS - 1, LEVELS)
+        x, q = x * np.float32(self._scale), np.rint(x) * np.float32(self._scale)
         ones = np.ones((self._groups, 1, x.shape[2]), np.float32)
         x, q = np.concatenate([x, ones], axis=1), np.concatenate([q, ones], axis=1)
         transposed = q.transpose(0, 2, 1)

@@ -1,7 +1,7 @@
-"""What the histograms propose for a search: a range for every group at once, a ladder of ranges for one.
+"""What the histograms propose: a range for every group at once.
 
 Owns also the groups that are 0 on every image, for which no histogram proposes anything. Refuses to run a
-model (`edgeyolo.calibrate.search`).
+model (`edgeyolo.calibrate.simulate`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from edgeyolo.calibrate.amax import largest, mse, percentile
+from edgeyolo.calibrate.amax import mse, percentile
 from edgeyolo.calibrate.choice import group_counts
 from edgeyolo.errors import DeadTensorError
 
@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from edgeyolo.calibrate.collect import Statistics
     from edgeyolo.qdq import QuantPlan
 
-__all__ = ["STARTS", "dead_groups", "float_for_dead", "ladder", "uniform_amax"]
+__all__ = ["STARTS", "dead_groups", "float_for_dead", "uniform_amax"]
 
 STARTS = ("percentile 99.9", "percentile 99.95", "percentile 99.99", "mse")
 """Methods that `uniform_amax` knows."""
-
-_LEAST_PERCENT = 99.5
-_RATIO = 1.15  # between two candidates: noise changes by a third
 
 
 def uniform_amax(
@@ -49,20 +46,6 @@ def uniform_amax(
         percent = method.removeprefix("percentile ")
         found[group[0]] = mse(counts, width) if method == "mse" else percentile(counts, width, float(percent))
     return found
-
-
-def ladder(plan: QuantPlan, statistics: Statistics, group: str, chosen: float) -> list[float]:
-    """Give ranges of a group in even ratios around the chosen one.
-
-    Returns:
-        Ascending, from what clips one value in 200 to what clips none.
-    """
-    counts, width = group_counts(plan, statistics, group)
-    low = min(percentile(counts, width, _LEAST_PERCENT), chosen)
-    high = max(largest(counts, width), chosen)
-    below = [chosen * _RATIO**-step for step in range(1, 40) if chosen * _RATIO**-step >= low]
-    above = [chosen * _RATIO**step for step in range(1, 40) if chosen * _RATIO**step <= high]
-    return sorted([*below, chosen, *above])
 
 
 def dead_groups(plan: QuantPlan, statistics: Statistics) -> set[str]:

@@ -1,12 +1,12 @@
-"""Choose every scale by what it does at the network's outputs, on images held back from the statistics.
+"""What scales do at the network's outputs: one session, in which they are inputs, serves any of them.
 
-Owns coordinate descent over the groups of a plan: one session, in which the scales are inputs, serves every
-candidate. Refuses to invent candidates; they come from the histograms (`edgeyolo.calibrate.amax`).
+Owns that session and the rule for when a change is worth keeping. Refuses to propose scales
+(`edgeyolo.calibrate.ranges` and `learn` do).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Tensor = npt.NDArray[np.float32]
 
-__all__ = ["Simulator", "better_on_both_halves", "coordinate_descent", "float_outputs"]
+__all__ = ["Simulator", "better_on_both_halves", "float_outputs"]
 
 
 class Simulator:
@@ -71,46 +71,6 @@ def float_outputs(model: onnx.ModelProto, images: Iterable[Tensor]) -> list[list
     return [outputs for outputs, _ in run_side_by_side(session, names, images, workers)]
 
 
-def coordinate_descent(
-    simulator: Simulator,
-    candidates: Mapping[str, Sequence[float]],
-    start: Mapping[str, float],
-    order: Sequence[str],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, float]:
-    """Move one group's scale at a time up or down its ladder of candidates, while the outputs get better.
-
-    Args:
-        simulator: What to measure on.
-        candidates: Group to its candidate amax values, ascending.
-        start: Group to the amax to begin with; one of its candidates.
-        order: Groups to visit, each once.
-        progress: Called with groups done and groups in all.
-
-    Returns:
-        Group to the amax chosen.
-    """
-    chosen = dict(start)
-    best = simulator.shares(chosen, range(len(simulator.images)))
-    for done, group in enumerate(order, 1):
-        ladder = candidates[group]
-        place = min(range(len(ladder)), key=lambda i: abs(ladder[i] - chosen[group]))
-        for step in (1, -1):
-            moved = False
-            while 0 <= place + step < len(ladder):
-                shares = _try(simulator, {**chosen, group: ladder[place + step]}, best)
-                if shares is None:
-                    break
-                place, best, moved = place + step, shares, True
-                chosen[group] = ladder[place]
-            if moved:
-                break  # what was better upwards is not better downwards
-        if progress is not None:
-            progress(done, len(order))
-    return chosen
-
-
 def better_on_both_halves(tried: Sequence[float], best: Sequence[float]) -> bool:
     """Tell whether the error is less on either half of the images.
 
@@ -118,16 +78,6 @@ def better_on_both_halves(tried: Sequence[float], best: Sequence[float]) -> bool
     """
     half = len(best) // 2
     return sum(tried[half:]) < sum(best[half:]) and (not half or sum(tried[:half]) < sum(best[:half]))
-
-
-def _try(simulator: Simulator, amax: Mapping[str, float], best: list[float]) -> list[float] | None:
-    """Measure a candidate, giving up halfway where it is no better; None where it is not on both halves."""
-    half = len(best) // 2
-    shares = simulator.shares(amax, range(half))
-    if half and sum(shares) >= sum(best[:half]):
-        return None
-    shares += simulator.shares(amax, range(half, len(best)))
-    return shares if better_on_both_halves(shares, best) else None
 
 
 def _scales_as_inputs(int8: onnx.ModelProto, groups: Iterable[str]) -> tuple[bytes, dict[str, str]]:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
 from edgeyolo.calibrate.float_layers import leave_float  # noqa: E402
-from edgeyolo.calibrate.search import better_on_both_halves, coordinate_descent  # noqa: E402
+from edgeyolo.calibrate.simulate import better_on_both_halves, coordinate_descent  # noqa: E402
 from edgeyolo.qdq import GraphView, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
 from tests.qdq.nets import detector  # noqa: E402

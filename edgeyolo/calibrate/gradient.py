@@ -1,0 +1,267 @@
+"""The derivative of an ONNX graph as an ONNX graph: reverse-mode differentiation for detectors.
+
+A gradient says of hundreds of scales at once which way each should go, for about three forward passes; trying
+one scale after the other costs two passes each. ONNX Runtime computes it like any other graph, so nothing but
+the packages of calibration is needed.
+
+Owns the walk from the outputs back and the bookkeeping. The derivative of an operator is in
+`edgeyolo.calibrate.derivatives`. Refuses to know what is learnt (`edgeyolo.calibrate.learn`).
+
+Source:
+    Esser et al., "Learned Step Size Quantization", 2019 (arXiv 1902.08153), for the derivative of a rounded
+    value by its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeyolo.calibrate.derivatives import DERIVATIVES, Backward
+from edgeyolo.optional import require
+from edgeyolo.qdq.graph import attributes_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+
+__all__ = ["Differentiable", "cotangent_name", "differentiable", "gradient_name"]
+
+_PREFIX = "edgeyolo/gradient"
+_LEAST_OPSET = 16  # ScatterElements-16 adds up; it alone is new to the graph
+
+
+def cotangent_name(output: str) -> str:
+    """Name the input that takes the derivative of the error by an output."""
+    return f"{_PREFIX}/by/{output}"
+
+
+def gradient_name(tensor: str) -> str:
+    """Name the output that has the derivative of the error by the logarithm of a tensor's steps."""
+    return f"{_PREFIX}/of/{tensor}"
+
+
+@dataclass(frozen=True)
+class Differentiable:
+    """A Q/DQ graph whose steps are inputs and which computes derivatives.
+
+    Args:
+        forward: The graph with its steps as inputs.
+        backward: The same, and from the derivative of the error by each output (`cotangent_name`) the
+            derivative of the error by the logarithm of each step (`gradient_name`).
+        steps: Quantised tensor to the input that holds its steps, one a channel.
+        channels: Quantised tensor to its channels.
+        reached: The tensors that have a derivative: a way to the outputs is not stopped.
+        stopped: Operators without a derivative here that a gradient would have passed.
+    """
+
+    forward: bytes
+    backward: bytes
+    steps: Mapping[str, str]
+    channels: Mapping[str, int]
+    reached: tuple[str, ...]
+    stopped: tuple[str, ...]
+
+
+def differentiable(int8: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> Differentiable:
+    """Make the steps of a Q/DQ graph inputs, and differentiate by them.
+
+    Args:
+        int8: Of `edgeyolo.qdq.int8_model`, target ``tensorrt``. Its weights stay float here.
+        shapes: Of the tensors of the float graph, for one image.
+
+    Returns:
+        Both graphs.
+    """
+    onnx = require("onnx", why="to differentiate a model")
+    model: Any = onnx.ModelProto()
+    model.CopyFrom(int8)
+    for entry in model.opset_import:
+        if entry.domain == "":
+            entry.version = max(entry.version, _LEAST_OPSET)
+    constants = _constants(model)
+    _free_weights(model, constants)
+    pairs = _open_steps(model, constants, shapes)
+    forward = _serialised(model, constants)
+    walk = _Walk(model, constants, shapes, pairs)
+    gradients = walk.back()
+    for tensor, gradient in gradients.items():
+        name = gradient_name(tensor)
+        model.graph.node.append(onnx.helper.make_node("Identity", [gradient], [name]))
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return Differentiable(
+        forward=forward,
+        backward=_serialised(model, walk.constants),
+        steps={tensor: pair.steps for tensor, pair in pairs.items()},
+        channels={tensor: pair.channels for tensor, pair in pairs.items()},
+        reached=tuple(gradients),
+        stopped=tuple(sorted(walk.stopped)),
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The Q/DQ pair of an activation: its tensors, and the input that holds its steps."""
+
+    tensor: str
+    rounded: str
+    steps: str
+    channels: int
+
+
+def _constants(model: Any) -> dict[str, npt.NDArray[Any]]:
+    """Take out what is constant: initializers, and the values of Constant nodes."""
+    onnx = require("onnx", why="to differentiate a model")
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        value = attributes_of(node).get("value") if node.op_type == "Constant" else None
+        if value is None:
+            kept.append(node)
+        else:
+            found[node.output[0]] = onnx.numpy_helper.to_array(value)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return found
+
+
+def _free_weights(model: Any, constants: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Take the weights' Q/DQ pairs away: weights are fitted to the steps once these are known."""
+    kept, freed = [], {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] in constants:
+            freed[node.output[0]] = node.input[0]
+        elif node.op_type == "DequantizeLinear" and node.input[0] in freed:
+            freed[node.output[0]] = freed[node.input[0]]
+        else:
+            node.input[:] = [freed.get(name, name) for name in node.input]
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _open_steps(
+    model: Any, constants: dict[str, npt.NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, _Pair]:
+    """Make the scales of the activations inputs, one number a channel."""
+    onnx = require("onnx", why="to differentiate a model")
+    found: dict[str, _Pair] = {}
+    by_codes: dict[str, _Pair] = {}
+    for node in model.graph.node:
+        pair = None
+        if node.op_type == "QuantizeLinear":
+            tensor, shape = node.input[0], shapes.get(node.input[0], ())
+            if len(shape) < 2 or shape[1] < 1:
+                continue
+            pair = _Pair(tensor, "", f"{_PREFIX}/steps/{tensor}", shape[1])
+            by_codes[node.output[0]] = pair
+            constants[f"{_PREFIX}/zeros/{shape[1]}"] = np.zeros(shape[1], np.int8)
+            model.graph.input.append(
+                onnx.helper.make_tensor_value_info(pair.steps, onnx.TensorProto.FLOAT, [shape[1]])
+            )
+        elif node.op_type == "DequantizeLinear" and node.input[0] in by_codes:
+            made = by_codes[node.input[0]]
+            pair = found[made.tensor] = _Pair(made.tensor, node.output[0], made.steps, made.channels)
+        if pair is not None:
+            node.input[1:] = [pair.steps, f"{_PREFIX}/zeros/{pair.channels}"]
+            node.attribute.extend([onnx.helper.make_attribute("axis", 1)])
+    return found
+
+
+def _serialised(model: Any, constants: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    onnx = require("onnx", why="to differentiate a model")
+    read = {name for node in model.graph.node for name in node.input}
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.asarray(value, order="C"), name)
+        for name, value in constants.items()
+        if name in read
+    )
+    return bytes(model.SerializeToString())
+
+
+class _Walk(Backward):
+    """Goes over the nodes from the last to the first; hands each derivative to what the node read."""
+
+    def __init__(
+        self,
+        model: Any,
+        constants: dict[str, npt.NDArray[Any]],
+        shapes: Mapping[str, tuple[int, ...]],
+        pairs: Mapping[str, _Pair],
+    ) -> None:
+        rounded = {pair.rounded: shapes[pair.tensor] for pair in pairs.values()}
+        super().__init__(model, constants, {**shapes, **rounded})
+        self._pairs = {pair.rounded: pair for pair in pairs.values()}
+        self._forward = list(model.graph.node)
+        self._learnt = self._depending(pairs.values())
+        self._found: dict[str, list[str]] = {}
+        self.stopped: set[str] = set()
+
+    def wants(self, tensor: str) -> bool:
+        return tensor in self._learnt
+
+    def back(self) -> dict[str, str]:
+        """Add the nodes; give the tensor of the gradient of every pair that the outputs depend on."""
+        onnx = require("onnx", why="to differentiate a model")
+        for output in self.model.graph.output:
+            if self.wants(output.name):
+                value = onnx.helper.make_empty_tensor_value_info(cotangent_name(output.name))
+                value.CopyFrom(output)
+                value.name = cotangent_name(output.name)
+                self.model.graph.input.append(value)
+                self._found[output.name] = [value.name]
+        gradients = {}
+        for node in reversed(self._forward):
+            given = [self._sum(name) for name in node.output]
+            if not any(given):
+                continue
+            if node.output[0] in self._pairs and given[0] is not None:
+                pair = self._pairs[node.output[0]]
+                gradients[pair.tensor], behind = self._through(pair, given[0])
+                if self.wants(pair.tensor):
+                    self._found.setdefault(pair.tensor, []).append(behind)
+                continue
+            rule = DERIVATIVES.get(node.op_type)
+            parts: Sequence[str | None] | None = rule(self, node, given) if rule else None
+            if parts is None:
+                self.stopped.add(node.op_type)
+                continue
+            for name, part in zip(node.input, parts, strict=False):
+                if part is not None and self.wants(name):
+                    self._found.setdefault(name, []).append(part)
+        return gradients
+
+    def _sum(self, tensor: str) -> str | None:
+        parts = self._found.get(tensor)
+        if not parts:
+            return None
+        return parts[0] if len(parts) == 1 else self.add("Sum", parts)
+
+    def _through(self, pair: _Pair, given: str) -> tuple[str, str]:
+        """Give the derivatives by the logarithm of the steps and by the tensor in front of the pair.
+
+        A value within the range moves with the error of its rounding when the step grows; one that is
+        clipped moves as the end of the range does. In front of the pair, what is clipped has no say.
+        """
+        rank = len(self.shapes[pair.tensor])
+        error = self.add("Sub", [pair.rounded, pair.tensor])
+        shape = self.constant(np.array([1, -1, *[1] * (rank - 2)], np.int64))
+        most = self.add("Mul", [self.add("Reshape", [pair.steps, shape]), self.constant(np.float32(0.501))])
+        within = self.add("LessOrEqual", [self.add("Abs", [error]), most])
+        moved = self.add("Mul", [given, self.add("Where", [within, error, pair.rounded])])
+        axes = self.constant(np.array([axis for axis in range(rank) if axis != 1], np.int64))
+        by_step = self.add("ReduceSum", [moved, axes], keepdims=0)
+        behind = self.add("Where", [within, given, self.constant(np.float32(0))])
+        return by_step, behind
+
+    def _depending(self, pairs: Collection[_Pair]) -> set[str]:
+        """Name the tensors that a step has a part in."""
+        found = {pair.rounded for pair in pairs}
+        for node in self._forward:
+            if not found.isdisjoint(node.input):
+                found.update(node.output)
+        return found
