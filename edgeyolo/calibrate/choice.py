@@ -1,7 +1,7 @@
 """Scales of a whole model, and the story of how they were chosen: what every way of choosing hands on.
 
 Owns the type `Choice` and the two ways that need no search: one method for all tensors, and a calibration
-cache that exists already. The search is `edgeyolo.calibrate.simulate`.
+cache that exists already. The third is `edgeyolo.calibrate.auto`.
 """
 
 from __future__ import annotations

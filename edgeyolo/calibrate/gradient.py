@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeyolo.calibrate.derivatives import DERIVATIVES, Backward
+from edgeyolo.calibrate.backward import Backward
+from edgeyolo.calibrate.derivatives import DERIVATIVES
 from edgeyolo.optional import require
 from edgeyolo.qdq.graph import attributes_of
 

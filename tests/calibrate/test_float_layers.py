@@ -1,4 +1,4 @@
-"""Coordinate descent on a known surface, and the choice of float layers on a known table."""
+"""The choice of float layers on a known table, and when a change counts."""
 
 from __future__ import annotations
 
@@ -11,36 +11,10 @@ pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
 from edgeyolo.calibrate.float_layers import leave_float  # noqa: E402
-from edgeyolo.calibrate.simulate import better_on_both_halves, coordinate_descent  # noqa: E402
+from edgeyolo.calibrate.simulate import better_on_both_halves  # noqa: E402
 from edgeyolo.qdq import GraphView, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
 from tests.qdq.nets import detector  # noqa: E402
-
-
-class Bowl:
-    """A simulator whose error is least where every amax is 3, and is the same on each image."""
-
-    def __init__(self) -> None:
-        self.images = [None] * 4
-        self.evaluated = 0
-
-    def shares(self, amax: Mapping[str, float], images: range) -> list[float]:
-        self.evaluated += len(images)
-        return [1 + sum((value - 3) ** 2 for value in amax.values())] * len(images)
-
-
-def test_each_scale_moves_to_the_bottom() -> None:
-    ladder = [1.0, 2.0, 3.0, 4.0, 5.0]
-    bowl: Any = Bowl()
-    found = coordinate_descent(bowl, {"a": ladder, "b": ladder}, {"a": 5.0, "b": 2.0}, ["a", "b"])
-    assert found == {"a": 3.0, "b": 3.0}
-    assert bowl.evaluated < 4 * (1 + 2 * len(ladder))
-
-
-def test_only_the_groups_asked_for_move() -> None:
-    ladder = [1.0, 2.0, 3.0]
-    bowl: Any = Bowl()
-    assert coordinate_descent(bowl, {"a": ladder}, {"a": 1.0, "b": 1.0}, ["a"]) == {"a": 3.0, "b": 1.0}
 
 
 class Table:

@@ -1,0 +1,89 @@
+"""Learnt steps: nearer to the float outputs than what they began with, on images nobody has seen."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.needs("onnx", "onnxruntime")
+pytest.importorskip("onnx")
+
+import numpy as np  # noqa: E402
+
+from edgeyolo.calibrate.agreement import OutputDeviation  # noqa: E402
+from edgeyolo.calibrate.collect import collect, taps_for  # noqa: E402
+from edgeyolo.calibrate.equalize import channel_groups  # noqa: E402
+from edgeyolo.calibrate.learn import Learnt, learn_steps  # noqa: E402
+from edgeyolo.calibrate.ranges import uniform_amax  # noqa: E402
+from edgeyolo.calibrate.simulate import float_outputs  # noqa: E402
+from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
+from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
+from tests.calibrate.test_auto import uneven  # noqa: E402
+from tests.qdq.nets import images, run  # noqa: E402
+
+PROVENANCE = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="", images=8, method="")
+
+
+def error_of(scales: Scales) -> float:
+    """The error that is learnt by, on images that nobody has seen."""
+    model, unseen = uneven(), images(24, seed=11)
+    int8 = int8_model(model, scales, "tensorrt")
+    error = OutputDeviation(float_outputs(model, unseen))
+    return sum(error.of(index, run(int8, image)) for index, image in enumerate(unseen))
+
+
+def learnt(*, channels: bool) -> tuple[Scales, Scales, Learnt]:
+    """Give the scales before and after learning, and what was learnt."""
+    model = uneven()
+    view = GraphView(model)
+    plan = quant_plan(view)
+    batches = images(24, seed=2)
+    statistics = collect(model, taps_for(view, plan), batches)
+    far_off = 2.5  # steps that are too coarse
+    amax = {g: far_off * v for g, v in uniform_amax(plan, statistics, "percentile 99.99", ()).items()}
+
+    def scales(amax: dict[str, float], **more: object) -> Scales:
+        tensors = {n: TensorScale(amax=amax[g[0]], method="") for g in plan.groups for n in g}
+        return Scales(provenance=PROVENANCE, tensors=tensors, **more)  # type: ignore[arg-type]
+
+    before = scales(amax)
+    said: list[tuple[int, int]] = []
+    found = learn_steps(
+        view,
+        plan,
+        before,
+        batches,
+        OutputDeviation(float_outputs(model, images(8, seed=3))),
+        passes=160,
+        rate=0.05,
+        channels=channel_groups(view, plan) if channels else (),
+        progress=lambda done, total: said.append((done, total)),
+    )
+    assert said[-1] == (160, 160)
+    return before, scales({**amax, **found.amax}, channel_factors=found.factors), found
+
+
+def test_ranges() -> None:
+    before, after, found = learnt(channels=False)
+    assert found.factors == {}
+    assert found.stopped == ()
+    assert error_of(after) < 0.5 * error_of(before)
+
+
+def test_channels_are_better_than_ranges_and_leave_the_float_network_what_it_is() -> None:
+    _, ranges, _ = learnt(channels=False)
+    _, after, found = learnt(channels=True)
+    model = uneven()
+    assert error_of(after) < error_of(ranges)
+    every = {layer.name: "" for layer in quant_plan(GraphView(model)).layers}
+    as_float = Scales(
+        provenance=PROVENANCE, tensors=after.tensors, channel_factors=found.factors, float_layers=every
+    )
+    image = images(1, seed=9)[0]
+    for one, other in zip(
+        run(model, image), run(int8_model(model, as_float, "tensorrt"), image), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_images_teach_the_same() -> None:
+    assert learnt(channels=True)[1] == learnt(channels=True)[1]
