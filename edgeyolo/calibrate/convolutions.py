@@ -85,6 +85,7 @@ def conv_transpose(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
 
 
 def gemm(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
+    """Give the derivative by the input: a product with the transposed weights."""
     weights = b.constants.get(node.input[1])
     attributes = attributes_of(node) if node.op_type == "Gemm" else {}
     if given[0] is None or weights is None or weights.ndim != 2 or attributes.get("transA"):
