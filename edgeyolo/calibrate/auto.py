@@ -246,6 +246,12 @@ class _Search:
             channels=groups,
             progress=lambda done, total: self._config.progress("learning ranges", done, total),
         )
+        if learnt.stopped:
+            self._log.append(f"no gradient passes {', '.join(learnt.stopped)}")
+        if not learnt.amax:
+            self._log.append("ranges are not learnt: no gradient reaches any")
+            self._scales = before
+            return
         amax = self._chosen()
         if groups:
             # What no gradient reaches, the inputs of activations among it, changes with its channels.
@@ -257,8 +263,6 @@ class _Search:
         self._best = self._measure(self._simulator(self._scales), self._chosen())
         what = f"{len(learnt.amax)} ranges" + (f" and {len(groups)} groups of channels" if groups else "")
         what += f" learnt in {passes} looks, weights fitted to them: {error:.4f} to {self._best:.4f}"
-        if learnt.stopped:
-            self._log.append(f"no gradient passes {', '.join(learnt.stopped)}")
         if self._best < error:
             self._log.append(what)
             self._applied.append("learnt ranges" + (f" of {len(groups)} channel groups" if groups else ""))

@@ -53,7 +53,7 @@ class Learnt:
     """What was learnt.
 
     Args:
-        amax: Group of the plan to its amax; groups that no gradient reached are not in it.
+        amax: Group of the plan to its amax; empty where no gradient reaches any.
         factors: Tensor to the equalisation factors of its channels, those that it had included.
         stopped: Operators that the gradient did not pass.
     """
@@ -93,6 +93,8 @@ def learn_steps(  # noqa: PLR0913 - keyword-only, each with a meaning of its own
     """
     int8 = int8_model(view.model, scales, "tensorrt", plan=plan)
     network = _Network(view, int8, error)
+    if not network.reached:
+        return Learnt({}, scales.channel_factors, network.stopped)
     steps = _Steps(plan, scales, network.channels, channels)
     descent = _Adam(steps.values, rate)
     images = _views(batches)
@@ -144,7 +146,7 @@ class _Network:
         self._float, self.workers = session_for(view.model.SerializeToString())
         self._forward, _ = session_for(graph.forward)
         self._backward, _ = session_for(graph.backward)
-        self._reached = graph.reached
+        self.reached = graph.reached
         self._cotangents = {value.name for value in self._backward.get_inputs()}
 
     def gradients(self, image: Tensor, steps: Mapping[str, Array]) -> dict[str, Array]:
@@ -156,10 +158,8 @@ class _Network:
         cotangents = zip(self._outputs, self._error.gradient(known, outputs), strict=True)
         own |= {cotangent_name(name): value for name, value in cotangents}
         taken = {name: value for name, value in own.items() if name in self._cotangents}
-        found = self._backward.run([gradient_name(name) for name in self._reached], taken)
-        return {
-            name: np.nan_to_num(np.float64(each)) for name, each in zip(self._reached, found, strict=True)
-        }
+        found = self._backward.run([gradient_name(name) for name in self.reached], taken)
+        return {name: np.nan_to_num(np.float64(each)) for name, each in zip(self.reached, found, strict=True)}
 
 
 class _Steps:

@@ -18,6 +18,7 @@ from edgeyolo.calibrate.simulate import float_outputs  # noqa: E402
 from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
 from tests.calibrate.test_auto import uneven  # noqa: E402
+from tests.calibrate.test_gradient import Net  # noqa: E402
 from tests.qdq.nets import images, run  # noqa: E402
 
 PROVENANCE = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="", images=8, method="")
@@ -87,3 +88,19 @@ def test_channels_are_better_than_ranges_and_leave_the_float_network_what_it_is(
 
 def test_the_same_images_teach_the_same() -> None:
     assert learnt(channels=True)[1] == learnt(channels=True)[1]
+
+
+def test_where_no_gradient_reaches_a_range_nothing_is_learnt_and_no_image_looked_at() -> None:
+    net = Net()
+    model = net.model(net.add("Sin", "x"))
+    view = GraphView(model)
+    plan = quant_plan(view)
+    tensors = {n: TensorScale(amax=1.0, method="") for g in plan.groups for n in g}
+    scales = Scales(provenance=PROVENANCE, tensors=tensors)
+    error = OutputDeviation([[np.ones((1, 2), np.float32)]])
+
+    def nothing(*_: int) -> None:
+        raise AssertionError("it looked at an image")
+
+    found = learn_steps(view, plan, scales, [], error, passes=8, rate=0.1, channels=(), progress=nothing)
+    assert found == Learnt({}, {}, ("Sin",))
