@@ -96,6 +96,12 @@ class Judged:
     true_picture: npt.NDArray[np.int64]
     true_class: npt.NDArray[np.int64]
 
+    def of_class(self, class_id: int) -> Judged:
+        """Give what concerns one class."""
+        own, true = self.class_id == class_id, self.true_class == class_id
+        found = self.picture[own], self.class_id[own], self.right[own], self.counts[own]
+        return Judged(*found, self.true_picture[true], self.true_class[true])
+
 
 def spec_of(path: Path) -> ModelSpec:
     model = onnx.load(path, load_external_data=False)
@@ -201,34 +207,27 @@ def drawn(pictures: int) -> npt.NDArray[np.int64]:
 
 def measured(model: Judged, weights: npt.NDArray[np.int64]) -> Array:
     """Give average precision, mean over classes and pooled, of every draw: shape ``(draws, 2)``."""
-    classes = [model.class_id == c for c in np.unique(model.true_class)]
-    totals = [model.true_class == c for c in np.unique(model.true_class)]
+    classes = [model.of_class(class_id) for class_id in np.unique(model.true_class)]
     rows = []
     for weight in weights:
-        each = [
-            precision(model, weight, own, float(weight[model.true_picture[true]].sum()))
-            for own, true in zip(classes, totals, strict=True)
-        ]
-        everything = np.ones(len(model.class_id), bool)
-        pooled = precision(model, weight, everything, float(weight[model.true_picture].sum()))
-        rows.append([np.nanmean(each), pooled])
+        each = [precision(part, weight) for part in classes]
+        rows.append([np.nanmean(each), precision(model, weight)])
     return np.array(rows)
 
 
-def precision(
-    model: Judged, weight: npt.NDArray[np.int64], own: npt.NDArray[np.bool_], total: float
-) -> float:
+def precision(model: Judged, weight: npt.NDArray[np.int64]) -> float:
+    total = float(weight[model.true_picture].sum())
     if not total:
         return float("nan")
-    often = weight[model.picture[own]][:, None] * model.counts[own]
-    right = np.cumsum(often * model.right[own], axis=0)
-    every = np.cumsum(often, axis=0)
-    if not len(every):
+    if not len(model.picture):
         return 0.0
-    recall = right / total
-    exact = np.maximum.accumulate((right / np.maximum(every, 1))[::-1], axis=0)[::-1]
-    at = [np.searchsorted(recall[:, k], RECALLS, side="left") for k in range(len(LIMITS))]
+    often = weight[model.picture][:, None] * model.counts
+    right = np.cumsum(often * model.right, axis=0)
+    exact = right / np.maximum(np.cumsum(often, axis=0), 1)
+    exact = np.maximum.accumulate(exact[::-1], axis=0)[::-1]
     padded = np.concatenate([exact, np.zeros((1, len(LIMITS)))])
+    recall = right / total
+    at = [np.searchsorted(recall[:, k], RECALLS, side="left") for k in range(len(LIMITS))]
     return float(np.mean([padded[places, k].mean() for k, places in enumerate(at)]))
 
 

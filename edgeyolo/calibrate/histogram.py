@@ -76,6 +76,9 @@ class Histogram:
             self.counts[BINS] += values.size
             return
         place = np.multiply(values.ravel(), np.float32(BINS / self.limit))
+        # The factor is a power of two, so the product is exact; added to before it is rounded down, a value
+        # just below an edge would be rounded across it, on a coarse grid and not on a fine one.
+        np.floor(place, out=place)
         place += np.float32(BINS)
         self.counts += np.bincount(place.astype(np.intp), minlength=2 * BINS)
 
