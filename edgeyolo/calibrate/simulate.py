@@ -44,7 +44,6 @@ class Simulator:
         self._error = error
         self._session, self._workers = session_for(model)
         self._outputs = [value.name for value in int8.graph.output]
-        self.passes = 0
 
     def shares(self, amax: Mapping[str, float], images: range) -> list[float]:
         """Give the error's share of some of the images."""
@@ -55,7 +54,6 @@ class Simulator:
         """Give the outputs for some of the images."""
         fixed = {name: np.asarray(amax[group] / LEVELS, np.float32) for name, group in self._inputs.items()}
         batches = (self.images[index] for index in images)
-        self.passes += len(images)
         for found, _ in run_side_by_side(self._session, self._outputs, batches, self._workers, fixed=fixed):
             yield found
 
