@@ -37,11 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["AutoConfig", "choice_by_search"]
 
 _LEARN_MACS = 3e12  # work of learning ranges: a minute or so on two cores of a laptop
-_PASSES, _RATE = (
-    600,
-    0.03,
-)  # images that learning looks at, and how far one step of it moves a range, relative
-_LAST_PASSES, _LAST_RATE = 200, 0.01  # beside the final weights, there is less to learn
+_PASSES = 600  # images that learning looks at
+_RATE = 0.03  # how far one step of it moves a range at first, relative
 _LEAST_PASSES = 40
 _ENOUGH_IMAGES = 64  # to see again what was seen on all of them
 _FEW_IMAGES = 8  # where no more than a ranking is wanted

@@ -163,7 +163,7 @@ class _Sums:
         patches = self._patches.at(activation, generator, self._positions)
         x = patches.reshape(self._groups, self._weights, -1)
         # Clipped on both sides: a fit would bend all weights to make up for a few outliers, which the choice
-        # of the range found to be of no use at the outputs (four times the error where ranges are learnt).
+        # of the range found to be of no use at the outputs.
         x = np.clip(x / self._scale, -LEVELS - 1, LEVELS)
         x, q = x * np.float32(self._scale), np.rint(x) * np.float32(self._scale)
         ones = np.ones((self._groups, 1, x.shape[2]), np.float32)

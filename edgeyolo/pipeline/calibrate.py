@@ -52,8 +52,8 @@ __all__ = ["calibrate"]
 # Pictures that float and INT8 model are compared on at the end: enough for a figure, few enough for YOLOv3 on
 # a laptop, where one picture through both takes a second or two.
 _JUDGED = 48
-# Pictures that judge what the search does, a quarter of all where there are few: what is learnt from 48 is
-# better than what is learnt from 42 by more than what 22 tell better than 16.
+# Pictures that judge what the search does, a quarter of all where there are few: the others are learnt from,
+# and of those there are seldom enough.
 _HELD_BACK = 32
 
 
