@@ -195,7 +195,7 @@ class _Search:
     def _leave_broken(self) -> None:
         """Leave in float what alone spoils the network, before scales are chosen beside it."""
         for _ in range(_BROKEN_ROUNDS):
-            if not self._leave(enough=_BROKEN, images=4, most=_BROKEN_MOST):
+            if not self._leave(enough=_BROKEN, most=_BROKEN_MOST):
                 return
             self._start(self._statistics, "with them in float")
 
