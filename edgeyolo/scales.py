@@ -21,7 +21,7 @@ from edgeyolo.spec import Preprocess
 
 __all__ = ["Provenance", "Scales", "TensorScale", "preprocess_sha256", "read_scales"]
 
-FORMAT = 1
+FORMAT = 2
 LEVELS = 127  # symmetric int8: -127..127 carry the range, scale = amax / 127
 
 
@@ -89,8 +89,10 @@ class Scales:
         weight_steps: Layer name to how many int8 steps each of its weights is off the nearest one, packed
             (`edgeyolo.qdq.weights.packed_steps`). Its `weight_amax` says how large a step is. A layer in
             float takes neither these nor its `bias_shift`.
-        plain: Scales of the graph as it is, without `channel_factors`, for those tensors where the two
-            differ: what a TensorRT calibration cache needs, which cannot change weights.
+        offsets: Tensor name to what is taken off it before it is rounded (`edgeyolo.qdq.offsets`). `tensors`
+            holds the scale of what is left.
+        plain: Scales of the graph as it is, without `channel_factors` and `offsets`, where it has either:
+            what a TensorRT calibration cache needs, which cannot change weights.
         format: Version of this format.
     """
 
@@ -101,6 +103,7 @@ class Scales:
     channel_factors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     bias_shift: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     weight_steps: Mapping[str, str] = field(default_factory=dict)
+    offsets: Mapping[str, float] = field(default_factory=dict)
     plain: Mapping[str, TensorScale] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -188,6 +191,7 @@ def _from_json(data: dict[str, Any]) -> Scales:
         channel_factors=channels("channel_factors"),
         bias_shift=channels("bias_shift"),
         weight_steps={str(name): str(packed) for name, packed in data["weight_steps"].items()},
+        offsets={str(name): float(value) for name, value in data["offsets"].items()},
         plain=tensors("plain"),
         format=data["format"],
     )

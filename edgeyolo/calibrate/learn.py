@@ -4,8 +4,7 @@ A histogram knows what rounding and clipping do to a tensor; what that does to t
 network knows. Where channels may be scaled (`edgeyolo.calibrate.equalize`) every channel learns a step of its
 own, which is the tensor's step times an equalisation factor. The truth is the float model: no labels.
 
-So many numbers overfit a few dozen pictures: each is looked at in several ways, mirrored and parts of it
-enlarged.
+So many numbers overfit a few dozen pictures: each is looked at in several ways (`edgeyolo.calibrate.looks`).
 
 Owns the parameters and their descent. Refuses to differentiate (`edgeyolo.calibrate.gradient`) and to judge
 whether the result pays (`edgeyolo.calibrate.auto`).
@@ -17,7 +16,7 @@ Source:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ import numpy as np
 from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.equalize import ChannelGroup
 from edgeyolo.calibrate.gradient import cotangent_name, differentiable, gradient_name
+from edgeyolo.calibrate.looks import endless_looks
 from edgeyolo.calibrate.sessions import session_for
 from edgeyolo.qdq import GraphView, QuantPlan, int8_model
 from edgeyolo.scales import LEVELS, Scales
@@ -43,7 +43,6 @@ COST = 5  # forward passes that an image costs: float, INT8, and INT8 again with
 _BATCH = 4  # images a step of the descent
 _MEAN, _POWER = 0.9, 0.99  # Adam's memories; the second is short because there are a hundred steps in all
 _TINY = 1e-12
-_MOST_ZOOM = 1.6
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def learn_steps(  # noqa: PLR0913 - keyword-only, each with a meaning of its own
         return Learnt({}, scales.channel_factors, network.stopped)
     steps = _Steps(plan, scales, network.channels, channels)
     descent = _Adam(steps.values, rate)
-    images = _views(batches)
+    images = endless_looks(batches)
     total = max(1, passes // _BATCH)
     with ThreadPoolExecutor(network.workers) as pool:
         for done in range(total):
@@ -106,25 +105,6 @@ def learn_steps(  # noqa: PLR0913 - keyword-only, each with a meaning of its own
             descent.move(steps.gradient(mean), left=1 - done / total)
             progress((done + 1) * _BATCH, total * _BATCH)
     return Learnt(steps.amax(), steps.factors(), network.stopped)
-
-
-def _views(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Give the images again and again, each in another way: half of them mirrored, half enlarged."""
-    generator = np.random.default_rng(0)
-    for look in itertools.count():
-        for index, image in enumerate(batches):
-            turned = image[..., ::-1] if (look + index) % 2 else image
-            yield _part(turned, generator) if (look // 2 + index) % 2 else np.ascontiguousarray(turned)
-
-
-def _part(image: Tensor, generator: np.random.Generator) -> Tensor:
-    """Enlarge a random part of an image to its whole size, up to 1.6 times, by its nearest pixels."""
-    places = []
-    zoom = generator.uniform(1, _MOST_ZOOM)
-    for size in image.shape[2:]:
-        kept = int(size / zoom)
-        places.append(generator.integers(0, size - kept + 1) + np.arange(size) * kept // size)
-    return np.ascontiguousarray(image[:, :, places[0]][..., places[1]])
 
 
 class _Network:

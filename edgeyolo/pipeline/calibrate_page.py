@@ -47,7 +47,9 @@ def page_of(result: Calibration) -> ReportData:
         layers=tuple(_layers(result)),
         error_unit=result.choice.error_unit,
         histograms=tuple(_histograms(result)),
-        histogram_note="These are of the network before equalisation." if result.choice.scales.plain else "",
+        histogram_note="These are of the network before equalisation and offsets."
+        if result.choice.scales.plain
+        else "",
         worst=tuple(_worst(result)),
         commands=tuple(_commands(result)),
         fingerprints=_fingerprints(result),

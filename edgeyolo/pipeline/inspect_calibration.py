@@ -84,6 +84,7 @@ def lines_of_scales(facts: Mapping[str, Any]) -> Iterator[str]:
         ("weight_amax", "layers with weights of a range of their own"),
         ("weight_steps", "layers with fitted weights"),
         ("channel_factors", "tensors equalised across layers"),
+        ("offsets", "tensors rounded around an offset"),
         ("bias_shift", "layers with a fitted bias"),
     ):
         if facts[key]:

@@ -18,12 +18,12 @@ from edgeyolo.qdq.plan import QuantPlan
 from edgeyolo.scales import Scales, TensorScale
 from edgeyolo.spec import ModelSpec
 
-__all__ = ["Grid", "symmetric_grid", "uint8_grids"]
+__all__ = ["FLOORS", "Grid", "symmetric_grid", "uint8_grids"]
 
 _UINT8_MAX = 255
 # Least values of activations that have one, whatever their input: 0, or a minimum that was found numerically
 # (SiLU at -1.2785, Mish at -1.1925; hard-swish at -1.5 is -3/8 exactly).
-_FLOORS = {
+FLOORS = {
     "Relu": 0.0, "Sigmoid": 0.0, "HardSigmoid": 0.0, "Softplus": 0.0,
     "SiLU": -0.278465, "Mish": -0.308841, "HardSwish": -0.375,
 }  # fmt: skip
@@ -173,7 +173,7 @@ class _Floors:
             least = self._view.constant(node.input[1])
             return -math.inf if least is None else float(least)
         kind = layer.activation if layer is not None else node.op_type if node is not None else None
-        return _FLOORS.get(kind or "", -math.inf)
+        return FLOORS.get(kind or "", -math.inf)
 
     def _of_operand(self, tensor: str) -> float:
         group = self._group_of.get(tensor)

@@ -16,6 +16,7 @@ from edgeyolo.errors import CalibrationError, GraphError
 from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView
 from edgeyolo.qdq.grids import Grid, symmetric_grid, uint8_grids
+from edgeyolo.qdq.offsets import model_with_offsets, without_offsets
 from edgeyolo.qdq.placement import Pair, Target, pairs_for
 from edgeyolo.qdq.plan import Layer, QuantPlan, quant_plan
 from edgeyolo.qdq.weights import adjusted_weights, weight_scale
@@ -56,8 +57,14 @@ def int8_model(
         CalibrationError: The input of a layer that is not to stay float has no scale.
     """
     require_opset(model)
+    if scales.offsets and target == "tensorrt":
+        whole = model_with_offsets(model, scales.offsets)
+        plan = plan if whole is model else None
+        model = whole
     view = GraphView(model)
     plan = plan or quant_plan(view)
+    if scales.offsets and target == "onnxruntime":
+        scales = without_offsets(view, plan, scales)
     writer = _Writer(view, adjusted_weights(view, plan, scales))
     grids = _grids(view, plan, target, scales)
     group_of = plan.group_of

@@ -17,7 +17,7 @@ from edgeyolo.qdq.graph import GraphView, attributes_of
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Layer", "layers_of"]
+__all__ = ["Layer", "layers_of", "offset_name"]
 
 _WEIGHTED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Activations of one node that TensorRT fuses with the layer in front of them (developer guide, "Types of
@@ -30,6 +30,11 @@ _ACTIVATIONS = frozenset(
 )  # fmt: skip
 # x * f(x), by the nodes of f.
 _GATED = {("Sigmoid",): "SiLU", ("Softplus", "Tanh"): "Mish", ("HardSigmoid",): "HardSwish"}
+
+
+def offset_name(tensor: str) -> str:
+    """Name the constant that is taken off a tensor with an offset."""
+    return f"{tensor}_offset_value"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +106,7 @@ def _layer(view: GraphView, index: int, node: onnx.NodeProto) -> Layer | None:
     channels = weights.shape[axis] * (groups if node.op_type == "ConvTranspose" else 1)
     raw = node.output[0]
     output, activation, slope, gate = _activation(view, raw)
+    output = _behind_offset(view, output)
     return Layer(
         name=node.name or raw,
         op=node.op_type,
@@ -156,6 +162,14 @@ def _activation(view: GraphView, raw: str) -> tuple[str, str | None, float | Non
     product, gate, chain = gated
     name = _GATED.get(chain, "gate")
     return product, name, None, gate if name == "SiLU" and view.sole_reader(gate) is not None else None
+
+
+def _behind_offset(view: GraphView, output: str) -> str:
+    """Look through the subtraction of an offset (`edgeyolo.qdq.offsets`): it is a part of the activation."""
+    reader = view.sole_reader(output)
+    if reader is None or reader.op_type != "Sub":
+        return output
+    return str(reader.output[0]) if reader.input[1] == offset_name(reader.output[0]) else output
 
 
 def _gated(view: GraphView, raw: str) -> tuple[str, str, tuple[str, ...]] | None:

@@ -20,6 +20,7 @@ from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales  # noqa: E402
 from tests.calibrate.tiny_detector import write_detector  # noqa: E402
 from tests.qdq.nets import detector, images, run  # noqa: E402
+from tests.qdq.test_offsets import mobile  # noqa: E402
 
 PROVENANCE = Provenance(
     model_sha256="m", preprocess_sha256="p", manifest_sha256="i", images=24, method="auto"
@@ -76,6 +77,20 @@ def test_the_scales_of_a_cache_are_those_of_the_plain_graph() -> None:
     assert choice.scales.channel_factors
     assert choice.scales.plain.keys() == choice.scales.tensors.keys()
     assert choice.scales.plain["wide_leaky"].amax > 2 * choice.scales.tensors["wide_leaky"].amax
+
+
+def test_offsets_where_they_pay_and_the_cache_without_them() -> None:
+    model = mobile()
+    choice = searched(model, target_agreement=0.0)
+    scales = choice.scales
+    assert scales.offsets.keys() == {"deep0_silu", "deep1_silu", "deep2_silu", "wide2_silu"}
+    assert "offsets of 4 tensors" in choice.applied
+    assert scales.plain.keys() == scales.tensors.keys()
+    assert scales.plain["deep1_silu"].amax > 1.5 * scales.tensors["deep1_silu"].amax
+    plan = quant_plan(GraphView(model))
+    statistics = collect(model, taps_for(GraphView(model), plan), images(24, seed=2))
+    mse = choice_by_method(plan, statistics, "mse", PROVENANCE).scales
+    assert error_of(model, scales) < 0.8 * error_of(model, mse)
 
 
 def test_the_same_images_give_the_same_scales() -> None:
