@@ -41,6 +41,7 @@ __all__ = ["AutoConfig", "choice_by_search"]
 _LEARN_MACS = 3e12  # work of learning ranges: a minute or so on two cores of a laptop
 _PASSES = 600  # images that learning looks at
 _RATE = 0.03  # how far one step of it moves a range at first, relative
+_PLAIN_PASSES = 400  # the same, for the ranges of a calibration cache
 _LEAST_PASSES = 40
 _LOOKS = 64  # at the held-back images, as many of them as there are; by 16 alone a gain of a tenth is luck
 _JUDGE_MACS = 3e11  # work of judging one step: a large network looks once at each
@@ -114,6 +115,7 @@ class _Search:
         self._config = config
         self._view = GraphView(model)
         self._plan: QuantPlan = quant_plan(self._view)
+        self._given = model, self._view, self._plan
         self._groups = [group[0] for group in self._plan.groups]
         looks = min(_LOOKS, int(_JUDGE_MACS / max(self._plan.macs, 1)))
         self._held_back = list(held_back)
@@ -128,7 +130,7 @@ class _Search:
         self._applied: list[str] = []
         dead = dead_groups(self._plan, statistics)
         float_layers = float_for_dead(self._plan, dead, statistics.images, config.max_float_macs)
-        self._dead = dead
+        self._dead, self._dead_layers = dead, float_layers
         self._scales = Scales(provenance=provenance, tensors={}, float_layers=float_layers)
         self._best = float("inf")
         self._method = STARTS[0]
@@ -144,7 +146,7 @@ class _Search:
         self._leave_float()
         self._learn()
         if self._scales.channel_factors or self._scales.offsets:
-            self._scales = dataclasses.replace(self._scales, plain=plain)
+            self._scales = dataclasses.replace(self._scales, plain=self._learn_plain(plain))
         return Choice(
             scales=self._scales,
             log=tuple(self._log),
@@ -257,8 +259,8 @@ class _Search:
 
     def _learn(self) -> None:
         """Learn the range of every tensor, and of every channel that may have one of its own; fit to them."""
-        passes = min(_PASSES, int(_LEARN_MACS / max(COST * self._plan.macs, 1)))
-        if passes < _LEAST_PASSES:
+        passes = self._passes(_PASSES)
+        if not passes:
             self._log.append(
                 f"ranges are not learnt: {self._plan.macs / 1e9:.0f} billion multiply-adds are too many"
             )
@@ -270,7 +272,7 @@ class _Search:
             self._view,
             self._plan,
             self._scales,
-            Spread(self._batches, max(1, self._statistics.images // passes)),
+            self._spread(passes),
             self._error,
             passes=passes,
             rate=_RATE,
@@ -300,6 +302,48 @@ class _Search:
         else:
             self._log.append(f"{what}, not kept")
             self._scales, self._best = before, error
+
+    def _learn_plain(self, plain: Mapping[str, TensorScale]) -> Mapping[str, TensorScale]:
+        """Learn ranges for the network as it is: they are all that a calibration cache can say."""
+        passes = self._passes(_PLAIN_PASSES)
+        if not passes:
+            return plain
+        model, view, plan = self._given
+        before = Scales(provenance=self._scales.provenance, tensors=plain, float_layers=self._dead_layers)
+        learnt = learn_steps(
+            view,
+            plan,
+            before,
+            self._spread(passes),
+            self._error,
+            passes=passes,
+            rate=_RATE,
+            channels=(),
+            progress=lambda done, total: self._config.progress("learning ranges of the cache", done, total),
+        )
+        tensors = dict(plain)
+        for group in plan.groups:
+            if group[0] in learnt.amax:
+                value = TensorScale(amax=learnt.amax[group[0]], method="learnt")
+                tensors.update(dict.fromkeys(group, value))
+        simulator = Simulator(
+            int8_model(model, before, "tensorrt", plan=plan), self._groups, self._images, self._error
+        )
+        error, least = (
+            self._measure(simulator, {group: each[group].amax for group in self._groups})
+            for each in (plain, tensors)
+        )
+        what = f"for tensorrt.cache, which cannot change weights, {len(learnt.amax)} ranges learnt: "
+        self._log.append(f"{what}{error:.4f} to {least:.4f}" + ("" if least < error else ", not kept"))
+        return tensors if least < error else plain
+
+    def _passes(self, wanted: int) -> int:
+        """Give the images that there is time to learn from; 0 where they are too few to be of use."""
+        passes = min(wanted, int(_LEARN_MACS / max(COST * self._plan.macs, 1)))
+        return passes if passes >= _LEAST_PASSES else 0
+
+    def _spread(self, passes: int) -> Spread:
+        return Spread(self._batches, max(1, self._statistics.images // passes))
 
     def _leave_float(self) -> None:
         """Spend what is left of the float budget."""
