@@ -7,24 +7,22 @@ Owns the order of the steps and the decisions, and tells each of them. Refuses t
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.calibrate.choice import Choice
 from edgeyolo.calibrate.collect import Statistics, collect, taps_for
 from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
 from edgeyolo.calibrate.feed import Spread
 from edgeyolo.calibrate.fitted import with_fitted_weights
 from edgeyolo.calibrate.float_layers import ENOUGH, leave_float
+from edgeyolo.calibrate.judge import Judge, PlannedModel
 from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
-from edgeyolo.calibrate.looks import Looks
 from edgeyolo.calibrate.ranges import STARTS, dead_groups, float_for_dead, uniform_amax
-from edgeyolo.calibrate.simulate import Simulator, float_outputs
-from edgeyolo.qdq import GraphView, QuantPlan, int8_model, quant_plan
+from edgeyolo.calibrate.simulate import Simulator
+from edgeyolo.qdq import GraphView
 from edgeyolo.qdq.offsets import model_with_offsets, offset_floors
 from edgeyolo.qdq.weights import model_with_weights
 from edgeyolo.scales import LEVELS, Provenance, Scales, TensorScale
@@ -43,8 +41,6 @@ _PASSES = 600  # images that learning looks at
 _RATE = 0.03  # how far one step of it moves a range at first, relative
 _PLAIN_PASSES = 400  # the same, for the ranges of a calibration cache
 _LEAST_PASSES = 40
-_LOOKS = 64  # at the held-back images, as many of them as there are; by 16 alone a gain of a tenth is luck
-_JUDGE_MACS = 3e11  # work of judging one step: a large network looks once at each
 _ENOUGH_IMAGES = 64  # to see again what was seen on all of them
 _FEW_IMAGES = 8  # where no more than a ranking is wanted
 _BROKEN = 0.25  # a layer with this share of the whole error spoils every choice that is made beside it
@@ -111,27 +107,15 @@ class _Search:
         provenance: Provenance,
         config: AutoConfig,
     ) -> None:
-        self._float, self._statistics, self._batches = model, statistics, batches
-        self._config = config
-        self._view = GraphView(model)
-        self._plan: QuantPlan = quant_plan(self._view)
-        self._given = model, self._view, self._plan
-        self._groups = [group[0] for group in self._plan.groups]
-        looks = min(_LOOKS, int(_JUDGE_MACS / max(self._plan.macs, 1)))
-        self._held_back = list(held_back)
-        self._images: Sequence[Tensor] = Looks(self._held_back, looks)
-        self._error = OutputDeviation(float_outputs(model, self._images))
-        # Float layers are chosen on other images than those that judge what follows: the choice of the best
-        # of many flatters itself, and what is learnt would have to beat that.
-        spread = Spread(batches, max(1, statistics.images // len(held_back)))
-        self._others = list(itertools.islice(spread, len(held_back)))
-        self._others_error = OutputDeviation(float_outputs(model, self._others))
+        self._statistics, self._batches, self._config = statistics, batches, config
+        self._given = self._model = PlannedModel(model)
+        self._judge = Judge(self._model, held_back, batches, statistics.images)
         self._log: list[str] = []
         self._applied: list[str] = []
-        dead = dead_groups(self._plan, statistics)
-        float_layers = float_for_dead(self._plan, dead, statistics.images, config.max_float_macs)
-        self._dead, self._dead_layers = dead, float_layers
-        self._scales = Scales(provenance=provenance, tensors={}, float_layers=float_layers)
+        plan = self._model.plan
+        self._dead = dead_groups(plan, statistics)
+        float_layers = float_for_dead(plan, self._dead, statistics.images, config.max_float_macs)
+        self._scales = self._first = Scales(provenance=provenance, tensors={}, float_layers=float_layers)
         self._best = float("inf")
         self._method = STARTS[0]
 
@@ -151,19 +135,19 @@ class _Search:
             scales=self._scales,
             log=tuple(self._log),
             applied=tuple(self._applied),
-            layer_errors=self._noise(self._held_back),
+            layer_errors=self._noise(self._judge.held_back),
             error_unit="noise over signal of the layer's output",
         )
 
     def _start(self, statistics: Statistics, words: str) -> None:
         """Begin with the best of the methods that treat all tensors alike."""
-        simulator = self._simulator(
-            self._scales_for(uniform_amax(self._plan, statistics, STARTS[0], self._dead), STARTS[0])
-        )
+        plan = self._model.plan
+        any_scales = self._scales_for(uniform_amax(plan, statistics, STARTS[0], self._dead), STARTS[0])
+        simulator = self._judge.simulator(self._model, any_scales)
         found: dict[str, tuple[float, dict[str, float]]] = {}
         for done, method in enumerate(STARTS, 1):
-            amax = uniform_amax(self._plan, statistics, method, self._dead)
-            found[method] = self._measure(simulator, amax), amax
+            amax = uniform_amax(plan, statistics, method, self._dead)
+            found[method] = simulator.error(amax), amax
             self._config.progress(f"methods, {words}", done, len(STARTS))
         method = min(found, key=lambda name: found[name][0])
         self._best, amax = found[method]
@@ -173,12 +157,12 @@ class _Search:
         self._log.append(f"the network {words}: error {tried}; {method} is the start")
 
     def _equalize(self) -> None:
-        groups = channel_groups(self._view, self._plan)
+        groups = channel_groups(self._model.view, self._model.plan)
         if not groups:
             self._log.append("equalisation: no tensor between layers allows it")
             return
         before, error = self._scales, self._best
-        factors = equalizing_factors(self._view, groups, self._statistics.channel_amax)
+        factors = equalizing_factors(self._model.view, groups, self._statistics.channel_amax)
         self._scales = dataclasses.replace(before, channel_factors=factors)
         statistics = self._collected(self._batches)
         self._start(statistics, "equalised")
@@ -192,10 +176,10 @@ class _Search:
 
     def _collected(self, batches: Iterable[Tensor]) -> Statistics:
         """Look at the activations of the equalised model."""
-        model = model_with_weights(self._view, self._plan, self._scales)
+        model = model_with_weights(self._model.view, self._model.plan, self._scales)
         return collect(
             model,
-            taps_for(GraphView(model), self._plan),
+            taps_for(GraphView(model), self._model.plan),
             batches,
             progress=lambda done: self._config.progress(
                 "collecting, equalised", done, self._statistics.images
@@ -211,20 +195,18 @@ class _Search:
 
     def _offset(self) -> None:
         """Round what an activation never makes small around the middle of its range."""
-        floors = offset_floors(self._view, self._plan)
+        floors = offset_floors(self._model.view, self._model.plan)
         if not floors:
             return
-        before = self._float, self._view, self._plan, self._scales
+        before = self._model, self._scales
         amax, error = self._chosen(), self._best
         offsets = {name: float(f"{(amax[name] + floor) / 2:.6g}") for name, floor in floors.items()}
-        self._float = model_with_offsets(self._float, offsets)
-        self._view = GraphView(self._float)
-        self._plan = quant_plan(self._view)
+        self._model = PlannedModel(model_with_offsets(self._model.model, offsets))
         self._scales = dataclasses.replace(self._scales, offsets=offsets)
         amax |= {name: amax[name] - offset for name, offset in offsets.items()}
         self._scales = self._scales_for(amax, self._method)
         self._scales = self._fitted()
-        self._best = self._measure(self._simulator(self._scales), self._chosen())
+        self._best = self._judge.error(self._model, self._scales)
         what = f"{len(offsets)} tensors rounded around the middle of their range, weights fitted to that: "
         what += f"{error:.4f} to {self._best:.4f}"
         if self._best < error:
@@ -232,13 +214,13 @@ class _Search:
             self._applied.append(f"offsets of {len(offsets)} tensors")
         else:
             self._log.append(f"{what}, not kept")
-            self._float, self._view, self._plan, self._scales = before
+            self._model, self._scales = before
             self._best = error
 
     def _fit_weights(self) -> None:
         """Fit every layer's weights and bias to the scale that its input has now."""
         tried = self._fitted()
-        error = self._measure(self._simulator(tried), self._chosen())
+        error = self._judge.error(self._model, tried)
         if error < self._best:
             count = len(tried.weight_steps)
             self._log.append(f"weights of {count} layers fitted: {self._best:.4f} to {error:.4f}")
@@ -249,8 +231,8 @@ class _Search:
 
     def _fitted(self) -> Scales:
         return with_fitted_weights(
-            self._view,
-            self._plan,
+            self._model.view,
+            self._model.plan,
             self._scales,
             self._batches,
             self._statistics.images,
@@ -262,18 +244,18 @@ class _Search:
         passes = self._passes(_PASSES)
         if not passes:
             self._log.append(
-                f"ranges are not learnt: {self._plan.macs / 1e9:.0f} billion multiply-adds are too many"
+                f"ranges are not learnt: {self._model.plan.macs / 1e9:.0f} billion multiply-adds are too many"
             )
             return
         before, error = self._scales, self._best
-        groups = channel_groups(self._view, self._plan)
+        groups = channel_groups(self._model.view, self._model.plan)
         self._scales = dataclasses.replace(before, weight_steps={}, weight_amax={}, bias_shift={})
         learnt = learn_steps(
-            self._view,
-            self._plan,
+            self._model.view,
+            self._model.plan,
             self._scales,
             self._spread(passes),
-            self._error,
+            self._judge.deviation,
             passes=passes,
             rate=_RATE,
             channels=groups,
@@ -290,10 +272,10 @@ class _Search:
             # What no gradient reaches, the inputs of activations among it, changes with its channels.
             self._scales = dataclasses.replace(self._scales, channel_factors=learnt.factors)
             few = Spread(self._batches, max(1, self._statistics.images // _ENOUGH_IMAGES))
-            amax = uniform_amax(self._plan, self._collected(few), self._method, self._dead)
+            amax = uniform_amax(self._model.plan, self._collected(few), self._method, self._dead)
         self._scales = self._scales_for({**amax, **learnt.amax}, "learnt", moved=set(learnt.amax))
         self._scales = self._fitted()
-        self._best = self._measure(self._simulator(self._scales), self._chosen())
+        self._best = self._judge.error(self._model, self._scales)
         what = f"{len(learnt.amax)} ranges" + (f" and {len(groups)} groups of channels" if groups else "")
         what += f" learnt in {passes} looks, weights fitted to them: {error:.4f} to {self._best:.4f}"
         if self._best < error:
@@ -308,38 +290,33 @@ class _Search:
         passes = self._passes(_PLAIN_PASSES)
         if not passes:
             return plain
-        model, view, plan = self._given
-        before = Scales(provenance=self._scales.provenance, tensors=plain, float_layers=self._dead_layers)
+        given = self._given
+        before = dataclasses.replace(self._first, tensors=plain)
         learnt = learn_steps(
-            view,
-            plan,
+            given.view,
+            given.plan,
             before,
             self._spread(passes),
-            self._error,
+            self._judge.deviation,
             passes=passes,
             rate=_RATE,
             channels=(),
             progress=lambda done, total: self._config.progress("learning ranges of the cache", done, total),
         )
         tensors = dict(plain)
-        for group in plan.groups:
+        for group in given.plan.groups:
             if group[0] in learnt.amax:
                 value = TensorScale(amax=learnt.amax[group[0]], method="learnt")
                 tensors.update(dict.fromkeys(group, value))
-        simulator = Simulator(
-            int8_model(model, before, "tensorrt", plan=plan), self._groups, self._images, self._error
-        )
-        error, least = (
-            self._measure(simulator, {group: each[group].amax for group in self._groups})
-            for each in (plain, tensors)
-        )
+        after = dataclasses.replace(before, tensors=tensors)
+        error, least = (self._judge.error(given, each) for each in (before, after))
         what = f"for tensorrt.cache, which cannot change weights, {len(learnt.amax)} ranges learnt: "
         self._log.append(f"{what}{error:.4f} to {least:.4f}" + ("" if least < error else ", not kept"))
         return tensors if least < error else plain
 
     def _passes(self, wanted: int) -> int:
         """Give the images that there is time to learn from; 0 where they are too few to be of use."""
-        passes = min(wanted, int(_LEARN_MACS / max(COST * self._plan.macs, 1)))
+        passes = min(wanted, int(_LEARN_MACS / max(COST * self._model.plan.macs, 1)))
         return passes if passes >= _LEAST_PASSES else 0
 
     def _spread(self, passes: int) -> Spread:
@@ -355,12 +332,12 @@ class _Search:
     def _leave(self, *, enough: float, **options: int) -> bool:
         """Leave layers in float within the budget; tell whether any were."""
         left = leave_float(
-            self._plan,
+            self._model.plan,
             self._scales,
             self._on_others,
-            self._noise(self._others[:_FEW_IMAGES]),
+            self._noise(self._judge.others[:_FEW_IMAGES]),
             target=self._config.target_agreement,
-            budget=int(self._config.max_float_macs * self._plan.macs),
+            budget=int(self._config.max_float_macs * self._model.plan.macs),
             enough=enough,
             progress=lambda done, total: self._config.progress("float layers", done, total),
             **options,
@@ -370,34 +347,25 @@ class _Search:
         )
         self._log += left.log
         if left.layers:
-            self._best = self._measure(self._simulator(self._scales), self._chosen())
+            self._best = self._judge.error(self._model, self._scales)
             self._log.append(f"error with them on the images held back {self._best:.4f}")
         return bool(left.layers)
 
     def _noise(self, images: Sequence[Tensor]) -> dict[str, float]:
         """Measure the noise of every layer's own output, over its signal."""
         scales = {group: amax / LEVELS for group, amax in self._chosen().items()}
-        errors = LocalModel(self._view, self._plan, self._scales).errors(images, scales)
+        errors = LocalModel(self._model.view, self._model.plan, self._scales).errors(images, scales)
         return {name: error.relative for name, error in errors.items()}
 
-    def _simulator(self, scales: Scales) -> Simulator:
-        return Simulator(self._int8(scales), self._groups, self._images, self._error)
-
     def _on_others(self, scales: Scales) -> Simulator:
-        return Simulator(self._int8(scales), self._groups, self._others, self._others_error)
-
-    def _int8(self, scales: Scales) -> onnx.ModelProto:
-        return int8_model(self._float, scales, "tensorrt", plan=self._plan)
-
-    def _measure(self, simulator: Simulator, amax: Mapping[str, float]) -> float:
-        return sum(simulator.shares(amax, range(len(simulator.images))))
+        return self._judge.on_others(self._model, scales)
 
     def _chosen(self) -> dict[str, float]:
-        return {group[0]: self._scales.tensors[group[0]].amax for group in self._plan.groups}
+        return {group[0]: self._scales.tensors[group[0]].amax for group in self._model.plan.groups}
 
     def _scales_for(self, amax: Mapping[str, float], method: str, *, moved: set[str] | None = None) -> Scales:
         tensors = {}
-        for group in self._plan.groups:
+        for group in self._model.plan.groups:
             old = self._scales.tensors.get(group[0])
             words = method if moved is None or group[0] in moved or old is None else old.method
             value = TensorScale(amax=amax[group[0]], method=words)

@@ -50,6 +50,10 @@ class Simulator:
         outputs = self.outputs(amax, images)
         return [self._error.of(index, found) for index, found in zip(images, outputs, strict=True)]
 
+    def error(self, amax: Mapping[str, float]) -> float:
+        """Give the error on all images."""
+        return sum(self.shares(amax, range(len(self.images))))
+
     def outputs(self, amax: Mapping[str, float], images: range) -> Iterable[list[Tensor]]:
         """Give the outputs for some of the images."""
         fixed = {name: np.asarray(amax[group] / LEVELS, np.float32) for name, group in self._inputs.items()}

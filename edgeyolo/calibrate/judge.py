@@ -1,0 +1,84 @@
+"""Who judges a step of ``--method auto``: pictures held back from it, looked at more than once.
+
+Owns which pictures judge what, and the float model's outputs for them. Refuses to decide
+(`edgeyolo.calibrate.auto` does).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from edgeyolo.calibrate.agreement import OutputDeviation
+from edgeyolo.calibrate.feed import Spread
+from edgeyolo.calibrate.looks import Looks
+from edgeyolo.calibrate.simulate import Simulator, float_outputs
+from edgeyolo.qdq import GraphView, int8_model, quant_plan
+from edgeyolo.scales import Scales
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnx
+
+    Tensor = npt.NDArray[np.float32]
+
+__all__ = ["Judge", "PlannedModel"]
+
+_LOOKS = 64  # at the held-back images, as many of them as there are; by 16 alone a gain of a tenth is luck
+_MACS = 3e11  # work of judging one step: a large network looks once at each
+
+
+class PlannedModel:
+    """A float model, looked through.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.view = GraphView(model)
+        self.plan = quant_plan(self.view)
+        self.groups = [group[0] for group in self.plan.groups]
+
+    def int8(self, scales: Scales) -> onnx.ModelProto:
+        """Give the INT8 model of the search's target."""
+        return int8_model(self.model, scales, "tensorrt", plan=self.plan)
+
+
+class Judge:
+    """Held-back images and others, and what the float model says of them.
+
+    Args:
+        model: The float model.
+        held_back: Images that judge the steps.
+        batches: The calibration tensors.
+        images: Their number.
+    """
+
+    def __init__(
+        self, model: PlannedModel, held_back: Sequence[Tensor], batches: Iterable[Tensor], images: int
+    ) -> None:
+        self.held_back = list(held_back)
+        self._looks = Looks(self.held_back, min(_LOOKS, int(_MACS / max(model.plan.macs, 1))))
+        self.deviation = OutputDeviation(float_outputs(model.model, self._looks))
+        # Float layers are chosen on other images than those that judge what follows: the choice of the best
+        # of many flatters itself, and what is learnt would have to beat that.
+        spread = Spread(batches, max(1, images // len(self.held_back)))
+        self.others = list(itertools.islice(spread, len(self.held_back)))
+        self._others_deviation = OutputDeviation(float_outputs(model.model, self.others))
+
+    def simulator(self, model: PlannedModel, scales: Scales) -> Simulator:
+        """Simulate scales on the images held back."""
+        return Simulator(model.int8(scales), model.groups, self._looks, self.deviation)
+
+    def error(self, model: PlannedModel, scales: Scales) -> float:
+        """Give the error that scales make on the images held back."""
+        amax = {group: scales.tensors[group].amax for group in model.groups}
+        return self.simulator(model, scales).error(amax)
+
+    def on_others(self, model: PlannedModel, scales: Scales) -> Simulator:
+        """Simulate scales on images that were not held back."""
+        return Simulator(model.int8(scales), model.groups, self.others, self._others_deviation)
