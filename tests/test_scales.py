@@ -60,7 +60,7 @@ def test_a_range_is_positive_and_finite(amax: float) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "format 1 expected, 99 found"),
+        ({"format": 99}, "format 2 expected, 99 found"),
         ({"tensors": {"images": {"amax": -1, "method": ""}}}, "positive finite number expected, -1.0 found"),
         ({"tensors": {"images": 3}}, "a scales file expected, TypeError"),
         ({"provenance": {}}, "a scales file expected, TypeError"),

@@ -149,7 +149,7 @@ class _Chooser:
         layers.sort(key=lambda layer: -self._noise.get(layer.name, 0.0))
         passes = int(_RANKING_MACS / max(self._plan.macs, 1))
         layers = layers[:most][: max(_LEAST_LAYERS, passes // _RANKING_IMAGES[0])]
-        images = passes // max(len(layers), 1)
+        images = 0 if most else passes // max(len(layers), 1)  # the worst show themselves on few
         return layers, max(_RANKING_IMAGES[0], min(_RANKING_IMAGES[-1], images))
 
     def _affordable(self, ranked: Sequence[_Candidate]) -> list[_Candidate]:
@@ -185,7 +185,7 @@ class _Chooser:
             left.log.append(f"{candidate.layer.name} stays float: {reason}multiply-adds")
         share = sum(candidate.layer.macs for candidate in taken) / self._plan.macs
         left.log.append(
-            f"{len(taken)} layers in float, {share:.2%} of the multiply-adds: error {before.error:.4f} to "
+            f"{len(taken)} layer{'s' * (len(taken) > 1)} in float, {share:.2%} of the multiply-adds: error {before.error:.4f} to "
             f"{left.error:.4f}, agreement {before.agreement:.3f} to {left.agreement:.3f}"
         )
         return left

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Judge", "PlannedModel"]
 
 _LOOKS = 64  # at the held-back images, as many of them as there are; by 16 alone a gain of a tenth is luck
-_MACS = 3e11  # work of judging one step: a large network looks once at each
+_MACS = 1e11  # work of judging one step: a large network looks once at each
 
 
 class PlannedModel:
