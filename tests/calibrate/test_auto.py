@@ -19,8 +19,7 @@ from edgeyolo.errors import DeadTensorError  # noqa: E402
 from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
 from edgeyolo.scales import Provenance, Scales  # noqa: E402
 from tests.calibrate.tiny_detector import write_detector  # noqa: E402
-from tests.qdq.nets import detector, images, run  # noqa: E402
-from tests.qdq.test_offsets import mobile  # noqa: E402
+from tests.qdq.nets import detector, images, mobile, run  # noqa: E402
 
 PROVENANCE = Provenance(
     model_sha256="m", preprocess_sha256="p", manifest_sha256="i", images=24, method="auto"

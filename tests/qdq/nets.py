@@ -99,6 +99,22 @@ def straight(kind: str) -> onnx.ModelProto:
     return net.model(["head"])
 
 
+def mobile(kind: str = "SiLU", *, gain: float = 2.0) -> onnx.ModelProto:
+    """Depthwise and 1x1 layers in turn, the form of light detectors; every 1x1 reads an activation."""
+    net = Net()
+    source = net.activation(kind, net.conv("stem", "images", 16, 3))
+    for index in range(3):
+        deep = net.activation(kind, net.conv(f"deep{index}", source, 16, 16, group=16))
+        net.constants[f"deep{index}_w"] *= np.float32(gain)
+        source = net.activation(kind, net.conv(f"wide{index}", deep, 16, 16, 1))
+    net.conv("head", source, 8, 16, 1)
+    for name in ("wide0", "wide1", "wide2", "head"):  # which int8 has exactly
+        weights = net.constants[f"{name}_w"]
+        step = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+        net.constants[f"{name}_w"] = (np.rint(weights / step) * step).astype(np.float32)
+    return net.model(["head"])
+
+
 def images(count: int, *, size: int = 16, seed: int = 1) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
     """Smooth random pictures in 0..1, one a tensor."""
     rng = np.random.default_rng(seed)

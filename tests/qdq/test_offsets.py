@@ -16,24 +16,8 @@ from edgeyolo.errors import CalibrationError  # noqa: E402
 from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
 from edgeyolo.qdq.offsets import model_with_offsets, offset_floors, without_offsets  # noqa: E402
 from edgeyolo.scales import Scales, TensorScale, read_scales  # noqa: E402
-from tests.qdq.nets import Net, detector, images, run  # noqa: E402
+from tests.qdq.nets import Net, detector, images, mobile, run  # noqa: E402
 from tests.qdq.test_insert import constants_of, makers_of, scales_of  # noqa: E402
-
-
-def mobile(kind: str = "SiLU", *, gain: float = 2.0) -> onnx.ModelProto:
-    """Depthwise and 1x1 layers in turn, the form of light detectors; every 1x1 reads an activation."""
-    net = Net()
-    source = net.activation(kind, net.conv("stem", "images", 16, 3))
-    for index in range(3):
-        deep = net.activation(kind, net.conv(f"deep{index}", source, 16, 16, group=16))
-        net.constants[f"deep{index}_w"] *= np.float32(gain)
-        source = net.activation(kind, net.conv(f"wide{index}", deep, 16, 16, 1))
-    net.conv("head", source, 8, 16, 1)
-    for name in ("wide0", "wide1", "wide2", "head"):  # which int8 has exactly
-        weights = net.constants[f"{name}_w"]
-        step = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
-        net.constants[f"{name}_w"] = (np.rint(weights / step) * step).astype(np.float32)
-    return net.model(["head"])
 
 
 READ_WITHOUT_PADDING = {"deep0_silu", "deep1_silu", "deep2_silu", "wide2_silu"}
