@@ -1,7 +1,8 @@
 """``--method auto``: every step that may pay, each kept only where held-back images say that it does.
 
-Owns the order of the steps and the decisions, and tells each of them. Refuses to do the steps' work:
-`edgeyolo.calibrate.equalize`, `learn`, `fitted` and `float_layers` do.
+Owns the order of the steps and the decisions, and tells each of them. Refuses to do the steps' work
+(`edgeyolo.calibrate.equalize`, `fitted`, `float_layers`, `learn` and `edgeyolo.qdq.offsets` do) and to measure
+(`edgeyolo.calibrate.judge` does).
 """
 
 from __future__ import annotations

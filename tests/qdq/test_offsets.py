@@ -19,7 +19,6 @@ from edgeyolo.scales import Scales, TensorScale, read_scales  # noqa: E402
 from tests.qdq.nets import Net, detector, images, mobile, run  # noqa: E402
 from tests.qdq.test_insert import constants_of, makers_of, scales_of  # noqa: E402
 
-
 READ_WITHOUT_PADDING = {"deep0_silu", "deep1_silu", "deep2_silu", "wide2_silu"}
 
 
