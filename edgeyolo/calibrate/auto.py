@@ -1,8 +1,8 @@
 """``--method auto``: every step that may pay, each kept only where held-back images say that it does.
 
 Owns the order of the steps and the decisions, and tells each of them. Refuses to do the steps' work
-(`edgeyolo.calibrate.equalize`, `fitted`, `float_layers`, `learn` and `edgeyolo.qdq.offsets` do) and to measure
-(`edgeyolo.calibrate.judge` does).
+(`edgeyolo.calibrate.equalize`, `fitted`, `float_layers`, `learn` and `edgeyolo.qdq.offsets` do) and to
+measure (`edgeyolo.calibrate.judge` does).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgeyolo.calibrate.float_layers import ENOUGH, leave_float
 from edgeyolo.calibrate.judge import Judge, PlannedModel
 from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
+from edgeyolo.calibrate.looks import EachLook
 from edgeyolo.calibrate.ranges import STARTS, dead_groups, float_for_dead, uniform_amax
 from edgeyolo.calibrate.simulate import Simulator
 from edgeyolo.qdq import GraphView
@@ -43,6 +44,8 @@ _RATE = 0.03  # how far one step of it moves a range at first, relative
 _PLAIN_PASSES = 400  # the same, for the ranges of a calibration cache
 _LEAST_PASSES = 40
 _ENOUGH_IMAGES = 64  # to see again what was seen on all of them
+_ENOUGH_LOOKS, _MOST_TIMES = 256, 4  # at pictures that are too few to show the extremes
+_AGAIN_MACS = 1e12  # work that looking again may cost
 _FEW_IMAGES = 8  # where no more than a ranking is wanted
 _BROKEN = 0.25  # a layer with this share of the whole error spoils every choice that is made beside it
 _BROKEN_ROUNDS = 4
@@ -109,6 +112,7 @@ class _Search:
         config: AutoConfig,
     ) -> None:
         self._statistics, self._batches, self._config = statistics, batches, config
+        self._pictures, self._times = statistics.images, 1
         self._given = self._model = PlannedModel(model)
         self._judge = Judge(self._model, held_back, batches, statistics.images)
         self._log: list[str] = []
@@ -122,6 +126,7 @@ class _Search:
 
     def run(self) -> Choice:
         """Take the steps."""
+        self._look_again()
         self._start(self._statistics, "as it is")
         plain = self._scales.tensors
         self._equalize()
@@ -139,6 +144,13 @@ class _Search:
             layer_errors=self._noise(self._judge.held_back),
             error_unit="noise over signal of the layer's output",
         )
+
+    def _look_again(self) -> None:
+        """See more extremes than a few pictures have: beyond those of a channel, INT8 clips."""
+        affordable = int(_AGAIN_MACS / max(self._pictures * self._model.plan.macs, 1))
+        self._times = max(1, min(_MOST_TIMES, _ENOUGH_LOOKS // self._pictures, affordable))
+        if self._times > 1:
+            self._statistics = self._collected("collecting, mirrored and enlarged")
 
     def _start(self, statistics: Statistics, words: str) -> None:
         """Begin with the best of the methods that treat all tensors alike."""
@@ -165,7 +177,7 @@ class _Search:
         before, error = self._scales, self._best
         factors = equalizing_factors(self._model.view, groups, self._statistics.channel_amax)
         self._scales = dataclasses.replace(before, channel_factors=factors)
-        statistics = self._collected(self._batches)
+        statistics = self._collected("collecting, equalised")
         self._start(statistics, "equalised")
         if self._best < error:
             self._statistics = statistics
@@ -175,16 +187,16 @@ class _Search:
             self._log.append(f"equalisation: {error:.4f} to {self._best:.4f}, not kept")
             self._scales, self._best = before, error
 
-    def _collected(self, batches: Iterable[Tensor]) -> Statistics:
-        """Look at the activations of the equalised model."""
+    def _collected(self, step: str, most: int | None = None) -> Statistics:
+        """Look at the activations of the model, equalised where it is, on so many images at most."""
         model = model_with_weights(self._model.view, self._model.plan, self._scales)
+        every = max(1, self._pictures // (most or self._pictures))
+        total = len(range(0, self._pictures, every)) * self._times
         return collect(
             model,
             taps_for(GraphView(model), self._model.plan),
-            batches,
-            progress=lambda done: self._config.progress(
-                "collecting, equalised", done, self._statistics.images
-            ),
+            EachLook(Spread(self._batches, every), self._times),
+            progress=lambda done: self._config.progress(step, done, total),
         )
 
     def _leave_broken(self) -> None:
@@ -236,7 +248,7 @@ class _Search:
             self._model.plan,
             self._scales,
             self._batches,
-            self._statistics.images,
+            self._pictures,
             progress=lambda done, total: self._config.progress("fitting weights", done, total),
         )
 
@@ -272,8 +284,8 @@ class _Search:
         if groups:
             # What no gradient reaches, the inputs of activations among it, changes with its channels.
             self._scales = dataclasses.replace(self._scales, channel_factors=learnt.factors)
-            few = Spread(self._batches, max(1, self._statistics.images // _ENOUGH_IMAGES))
-            amax = uniform_amax(self._model.plan, self._collected(few), self._method, self._dead)
+            statistics = self._collected("collecting, as learnt", _ENOUGH_IMAGES)
+            amax = uniform_amax(self._model.plan, statistics, self._method, self._dead)
         self._scales = self._scales_for({**amax, **learnt.amax}, "learnt", moved=set(learnt.amax))
         self._scales = self._fitted()
         self._best = self._judge.error(self._model, self._scales)
@@ -321,7 +333,7 @@ class _Search:
         return passes if passes >= _LEAST_PASSES else 0
 
     def _spread(self, passes: int) -> Spread:
-        return Spread(self._batches, max(1, self._statistics.images // passes))
+        return Spread(self._batches, max(1, self._pictures // passes))
 
     def _leave_float(self) -> None:
         """Spend what is left of the float budget."""

@@ -185,8 +185,9 @@ class _Chooser:
             left.log.append(f"{candidate.layer.name} stays float: {reason}multiply-adds")
         share = sum(candidate.layer.macs for candidate in taken) / self._plan.macs
         left.log.append(
-            f"{len(taken)} layer{'s' * (len(taken) > 1)} in float, {share:.2%} of the multiply-adds: error {before.error:.4f} to "
-            f"{left.error:.4f}, agreement {before.agreement:.3f} to {left.agreement:.3f}"
+            f"{len(taken)} layer{'s' * (len(taken) > 1)} in float, {share:.2%} of the multiply-adds: "
+            f"error {before.error:.4f} to {left.error:.4f}, "
+            f"agreement {before.agreement:.3f} to {left.agreement:.3f}"
         )
         return left
 

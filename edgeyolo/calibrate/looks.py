@@ -4,7 +4,7 @@ A few dozen pictures are few to learn from and few to decide by: what INT8 does 
 luck of how a value fell between two steps. Another look at the same picture is another draw.
 
 Owns the looks, the same for the same pictures. Refuses to know what they are for
-(`edgeyolo.calibrate.learn`, `auto`).
+(`edgeyolo.calibrate.learn`, `judge`, `auto`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Tensor = npt.NDArray[np.float32]
 
-__all__ = ["Looks", "endless_looks"]
+__all__ = ["EachLook", "Looks", "endless_looks"]
 
 _MOST_ZOOM = 1.6
 
@@ -50,6 +50,23 @@ class Looks(Sequence["Tensor"]):
             raise IndexError(index)
         look, place = divmod(index % self._count, len(self._pictures))
         return _look(self._pictures[place], look, np.random.default_rng((look, place)))
+
+
+class EachLook(Iterable["Tensor"]):
+    """Every image so many times, each time in another way, read from the images as it goes.
+
+    Args:
+        batches: Input tensors of one image each.
+        times: Looks at each; the first is the image as it is.
+    """
+
+    def __init__(self, batches: Iterable[Tensor], times: int) -> None:
+        self._batches, self._times = batches, times
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for place, image in enumerate(self._batches):
+            for look in range(self._times):
+                yield _look(image, look, np.random.default_rng((look, place)))
 
 
 def endless_looks(batches: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edgeyolo.calibrate.looks import Looks, endless_looks
+from edgeyolo.calibrate.looks import EachLook, Looks, endless_looks
 
 PICTURES = [
     np.arange(3 * 20 * 30, dtype=np.float32).reshape(1, 3, 20, 30) + 10_000 * place for place in range(3)
@@ -40,6 +40,16 @@ def test_every_picture_at_least_once_and_nothing_beyond() -> None:
     assert [look.shape for look in looks[1:]] == [(1, 3, 20, 30)] * 2
     with pytest.raises(IndexError):
         looks[3]
+
+
+def test_each_picture_in_several_ways_in_turn() -> None:
+    looks = EachLook(iter(PICTURES), 3)
+    assert [int(look.min() // 10_000) for look in looks] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    first, mirrored, part = list(EachLook(PICTURES, 3))[3:6]
+    assert np.array_equal(first, PICTURES[1])
+    assert np.array_equal(mirrored, PICTURES[1][..., ::-1])
+    assert np.isin(part, PICTURES[1]).all()
+    assert not np.array_equal(part, PICTURES[1])
 
 
 def test_the_same_pictures_are_looked_at_in_the_same_ways() -> None:
