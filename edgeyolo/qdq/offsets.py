@@ -13,13 +13,14 @@ Owns which tensors may have an offset, the graph with them, and the scales of th
 choose one (`edgeyolo.calibrate.auto`).
 
 Source:
-    NVIDIA, TensorRT developer guide, layer fusion, PointWise: constants of size 1. By the plans of TensorRT
-    RTX 1.7 (an INT8 net of four Conv and SiLU), the kernels are as many with offsets as without.
+    NVIDIA, TensorRT developer guide, layer fusion, PointWise: constants of size 1. In the plans of
+    TensorRT-RTX 1.7 the kernels are as many with offsets as without (``tools/compiled_kernels.py``).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView, attributes_of
 from edgeyolo.qdq.grids import FLOORS
 from edgeyolo.qdq.layers import offset_name
-from edgeyolo.qdq.plan import Layer, QuantPlan
+from edgeyolo.qdq.plan import Layer, QuantPlan, quant_plan
 from edgeyolo.qdq.weights import adjusted_weights, nearest_steps, weight_scale
 from edgeyolo.scales import Scales, TensorScale
 
@@ -85,17 +86,13 @@ def model_with_offsets(model: onnx.ModelProto, offsets: Mapping[str, float]) -> 
     if all(offset_name(tensor) in constants for tensor in offsets):
         return model
     view = GraphView(model)
+    _require_fitting(offsets, view, quant_plan(view))
     helper = require("onnx.helper", why="to write a graph with offsets")
     numpy_helper = require("onnx.numpy_helper", why="to write a graph with offsets")
     new = type(model)()
     new.CopyFrom(model)
     changed = {}
     for tensor, offset in offsets.items():
-        if tensor not in view.producer:
-            raise CalibrationError(
-                f"offset of {tensor!r}: a tensor of the model expected, none of that name found",
-                hint="calibrate this model again: edgeyolo calibrate MODEL.onnx IMAGES -o DIR",
-            )
         changed[offset_name(tensor)] = np.asarray(offset, np.float32)
         for index in view.consumers[tensor]:
             weights, bias = (np.asarray(view.constant(name)) for name in view.nodes[index].input[1:])
@@ -129,7 +126,11 @@ def without_offsets(view: GraphView, plan: QuantPlan, scales: Scales) -> Scales:
     Returns:
         Scales with ranges around 0 that hold what the ranges around the offsets did, and with biases that
         make up for weights whose sum rounding has changed.
+
+    Raises:
+        CalibrationError: An offset does not fit the model.
     """
+    _require_fitting(scales.offsets, view, plan)
     tensors = dict(scales.tensors)
     for tensor, offset in scales.offsets.items():
         old = tensors[tensor]
@@ -148,6 +149,17 @@ def without_offsets(view: GraphView, plan: QuantPlan, scales: Scales) -> Scales:
             before = np.asarray(shift.get(layer.name, np.zeros(layer.channels)))
             shift[layer.name] = tuple(float(value) for value in before + moved)
     return dataclasses.replace(plain, bias_shift=shift)
+
+
+def _require_fitting(offsets: Mapping[str, float], view: GraphView, plan: QuantPlan) -> None:
+    floors = offset_floors(view, plan)
+    for tensor, offset in offsets.items():
+        if tensor not in floors or not math.isfinite(offset):
+            raise CalibrationError(
+                f"offset of {tensor!r}: a finite number for the output of a SiLU, Mish or hard-swish that "
+                f"only convolutions without padding read expected, {offset} found",
+                hint="calibrate this model again: edgeyolo calibrate MODEL.onnx IMAGES -o DIR",
+            )
 
 
 def _sums(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:

@@ -137,9 +137,14 @@ def test_the_onnxruntime_form_has_no_offsets_and_computes_the_same() -> None:
     assert np.abs(apart).mean() < 0.3 * np.abs(off).mean()
 
 
-def test_an_offset_of_a_tensor_that_the_model_has_not() -> None:
-    with pytest.raises(CalibrationError, match="offset of 'nowhere'"):
-        model_with_offsets(mobile(), {"nowhere": 1.0})
+@pytest.mark.parametrize(
+    ("tensor", "value"), [("nowhere", 1.0), ("images", 1.0), ("wide0_silu", 1.0), ("deep0_silu", np.nan)]
+)
+def test_an_offset_that_the_model_cannot_have(tensor: str, value: float) -> None:
+    scales = dataclasses.replace(scales_of(mobile()), offsets={tensor: value})
+    for target in ("tensorrt", "onnxruntime"):
+        with pytest.raises(CalibrationError, match=f"offset of '{tensor}': a finite number"):
+            int8_model(mobile(), scales, target)
 
 
 def test_they_are_written_down(tmp_path: object) -> None:
