@@ -99,22 +99,25 @@ def _tanh_slope(b: Backward, x: str, y: str) -> str:
 
 
 def _between(b: Backward, x: str, low: float, high: float, slope: float) -> str:
-    inside = b.add("And", [b.add("Greater", [x, b.number(low)]), b.add("Less", [x, b.number(high)])])
-    return b.add("Where", [inside, b.number(slope), b.number(0)])
+    inside = b.add("Mul", [b.mask("Greater", x, b.number(low)), b.mask("Less", x, b.number(high))])
+    return b.add("Mul", [inside, b.number(slope)])
 
 
 def _hard_swish_slope(b: Backward, x: str, y: str) -> str:
-    rising = b.add("Add", [b.add("Div", [x, b.number(3)]), b.number(0.5)])
-    above = b.add("Where", [b.add("Less", [x, b.number(3)]), rising, b.number(1)])
-    return b.add("Where", [b.add("Greater", [x, b.number(-3)]), above, b.number(0)])
+    rising = b.add("Add", [b.add("Mul", [x, b.number(1 / 3)]), b.number(0.5)])
+    between = b.add("Mul", [rising, _between(b, x, -3, 3, 1)])
+    return b.add("Add", [between, b.mask("GreaterOrEqual", x, b.number(3))])
 
 
 def _leaky(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
     assert given[0] is not None
     slope = attributes_of(node).get("alpha", 0.01) if node.op_type == "LeakyRelu" else 0.0
-    above = b.add("Greater", [node.input[0], b.number(0)])
-    below = b.add("Mul", [given[0], b.number(slope)])
-    return [b.add("Where", [above, given[0], below])]
+    # Where the output is above 0 the input is, and ONNX Runtime fuses an input that nothing else reads.
+    looked_at = node.output[0] if slope >= 0 else node.input[0]
+    factor = b.mask("Greater", looked_at, b.number(0))
+    if slope:
+        factor = b.add("Add", [b.add("Mul", [factor, b.number(1 - slope)]), b.number(slope)])
+    return [b.add("Mul", [given[0], factor])]
 
 
 def _hard_sigmoid(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
@@ -127,8 +130,7 @@ def _hard_sigmoid(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
 
 def _clip(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
     assert given[0] is not None
-    kept = b.add("Equal", [node.input[0], node.output[0]])
-    return [b.add("Where", [kept, given[0], b.number(0)])]
+    return [b.add("Mul", [given[0], b.mask("Equal", node.input[0], node.output[0])])]
 
 
 def _pow(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:

@@ -50,9 +50,11 @@ class Differentiable:
     """A Q/DQ graph whose steps are inputs and which computes derivatives.
 
     Args:
-        forward: The graph with its steps as inputs.
-        backward: The same, and from the derivative of the error by each output (`cotangent_name`) the
-            derivative of the error by the logarithm of each step (`gradient_name`).
+        forward: The graph with its steps as inputs, and with what `backward` reads as further outputs.
+        backward: From the derivative of the error by each output (`cotangent_name`), the steps, the image and
+            what `forward` `saved`, the derivative of the error by the logarithm of each step
+            (`gradient_name`).
+        saved: Names of the latter; a graph output can be among them.
         steps: Quantised tensor to the input that holds its steps, one a channel.
         channels: Quantised tensor to its channels.
         reached: The tensors that have a derivative: a way to the outputs is not stopped.
@@ -61,6 +63,7 @@ class Differentiable:
 
     forward: bytes
     backward: bytes
+    saved: tuple[str, ...]
     steps: Mapping[str, str]
     channels: Mapping[str, int]
     reached: tuple[str, ...]
@@ -86,16 +89,20 @@ def differentiable(int8: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]])
     constants = _constants(model)
     _free_weights(model, constants)
     pairs = _open_steps(model, constants, shapes)
-    forward = _serialised(model, constants)
+    count = len(model.graph.node)
     walk = _Walk(model, constants, shapes, pairs)
     gradients = walk.back()
+    forward, backward = _parted(model, count, walk)
+    made = {name for node in forward.graph.node for name in node.output}
+    saved = tuple(value.name for value in backward.graph.input if value.name in made)
     for tensor, gradient in gradients.items():
         name = gradient_name(tensor)
-        model.graph.node.append(onnx.helper.make_node("Identity", [gradient], [name]))
-        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+        backward.graph.node.append(onnx.helper.make_node("Identity", [gradient], [name]))
+        backward.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     return Differentiable(
-        forward=forward,
-        backward=_serialised(model, walk.constants),
+        forward=_serialised(forward, walk.constants),
+        backward=_serialised(backward, walk.constants),
+        saved=saved,
         steps={tensor: pair.steps for tensor, pair in pairs.items()},
         channels={tensor: pair.channels for tensor, pair in pairs.items()},
         reached=tuple(gradients),
@@ -172,6 +179,32 @@ def _open_steps(
     return found
 
 
+def _parted(model: Any, count: int, walk: _Walk) -> tuple[Any, Any]:
+    """Part the first `count` nodes from those of the way back, which reads what the first make."""
+    onnx = require("onnx", why="to differentiate a model")
+    forward, backward = type(model)(), type(model)()
+    for part, nodes in ((forward, model.graph.node[:count]), (backward, model.graph.node[count:])):
+        part.ir_version = model.ir_version
+        part.opset_import.extend(model.opset_import)
+        part.graph.name = model.graph.name
+        part.graph.node.extend(nodes)
+    forward.graph.input.extend(model.graph.input)
+    forward.graph.output.extend(model.graph.output)
+    known = {value.name: value for value in [*model.graph.input, *walk.cotangents]}
+    made = {name for node in backward.graph.node for name in node.output}
+    places = {name for node in forward.graph.node if node.op_type == "MaxPool" for name in node.output[1:]}
+    given = {value.name for value in [*model.graph.input, *model.graph.output]}
+    for name in dict.fromkeys(name for node in backward.graph.node for name in node.input if name):
+        if name in made or name in walk.constants:
+            continue
+        kind = onnx.TensorProto.INT64 if name in places else onnx.TensorProto.FLOAT
+        value = known.get(name) or onnx.helper.make_tensor_value_info(name, kind, walk.shapes.get(name))
+        backward.graph.input.append(value)
+        if name not in known and name not in given:
+            forward.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return forward, backward
+
+
 def _serialised(model: Any, constants: Mapping[str, npt.NDArray[Any]]) -> bytes:
     onnx = require("onnx", why="to differentiate a model")
     read = {name for node in model.graph.node for name in node.input}
@@ -201,6 +234,7 @@ class _Walk(Backward):
         self._learnt = self._depending(pairs.values())
         self._found: dict[str, list[str]] = {}
         self.stopped: set[str] = set()
+        self.cotangents: list[Any] = []
 
     def wants(self, tensor: str) -> bool:
         return tensor in self._learnt
@@ -213,7 +247,7 @@ class _Walk(Backward):
                 value = onnx.helper.make_empty_tensor_value_info(cotangent_name(output.name))
                 value.CopyFrom(output)
                 value.name = cotangent_name(output.name)
-                self.model.graph.input.append(value)
+                self.cotangents.append(value)
                 self._found[output.name] = [value.name]
         gradients = {}
         for node in reversed(self._forward):
@@ -251,12 +285,13 @@ class _Walk(Backward):
         rank = len(self.shapes[pair.tensor])
         error = self.add("Sub", [pair.rounded, pair.tensor])
         shape = self.constant(np.array([1, -1, *[1] * (rank - 2)], np.int64))
-        most = self.add("Mul", [self.add("Reshape", [pair.steps, shape]), self.constant(np.float32(0.501))])
-        within = self.add("LessOrEqual", [self.add("Abs", [error]), most])
-        moved = self.add("Mul", [given, self.add("Where", [within, error, pair.rounded])])
+        most = self.add("Mul", [self.add("Reshape", [pair.steps, shape]), self.number(0.501)])
+        within = self.mask("LessOrEqual", self.add("Abs", [error]), most)
+        behind = self.add("Mul", [given, within])
+        # The rounded value, less the value itself where it is within the range.
+        moved = self.add("Mul", [given, pair.rounded]), self.add("Mul", [behind, pair.tensor])
         axes = self.constant(np.array([axis for axis in range(rank) if axis != 1], np.int64))
-        by_step = self.add("ReduceSum", [moved, axes], keepdims=0)
-        behind = self.add("Where", [within, given, self.constant(np.float32(0))])
+        by_step = self.add("ReduceSum", [self.add("Sub", moved), axes], keepdims=0)
         return by_step, behind
 
     def _depending(self, pairs: Collection[_Pair]) -> set[str]:

@@ -29,6 +29,7 @@ from edgeyolo.calibrate.equalize import ChannelGroup
 from edgeyolo.calibrate.gradient import cotangent_name, differentiable, gradient_name
 from edgeyolo.calibrate.looks import endless_looks
 from edgeyolo.calibrate.sessions import session_for
+from edgeyolo.optional import require
 from edgeyolo.qdq import GraphView, QuantPlan, int8_model
 from edgeyolo.scales import LEVELS, Scales
 
@@ -119,23 +120,35 @@ class _Network:
         self._inputs = graph.steps
         self._error = error
         self._outputs = list(view.outputs)
+        self._saved = graph.saved
+        self.reached = graph.reached
+        if not graph.reached:
+            return
         self._float, self.workers = session_for(view.model.SerializeToString())
         self._forward, _ = session_for(graph.forward)
         self._backward, _ = session_for(graph.backward)
-        self.reached = graph.reached
-        self._cotangents = {value.name for value in self._backward.get_inputs()}
+        self._read = {value.name for value in self._backward.get_inputs()}
+        self._ort = require("onnxruntime", why="to learn ranges")
 
     def gradients(self, image: Tensor, steps: Mapping[str, Array]) -> dict[str, Array]:
         """Give the derivatives of an image's error by the logarithm of each step."""
-        own = {self._float.get_inputs()[0].name: image}
-        known = self._float.run(self._outputs, own)
-        own |= {self._inputs[name]: np.asarray(values, np.float32) for name, values in steps.items()}
-        outputs = self._forward.run(self._outputs, own)
-        cotangents = zip(self._outputs, self._error.gradient(known, outputs), strict=True)
-        own |= {cotangent_name(name): value for name, value in cotangents}
-        taken = {name: value for name, value in own.items() if name in self._cotangents}
-        found = self._backward.run([gradient_name(name) for name in self.reached], taken)
+        name = self._float.get_inputs()[0].name
+        known = self._float.run(self._outputs, {name: image})
+        given = {self._inputs[name]: np.asarray(values, np.float32) for name, values in steps.items()}
+        # What goes from one session to the next stays ONNX Runtime's: it is most of the network's memory.
+        own = {name: self._value(array) for name, array in [(name, image), *given.items()]}
+        names = list(dict.fromkeys([*self._outputs, *self._saved]))
+        made = dict(zip(names, self._forward.run_with_ort_values(names, own), strict=True))
+        outputs = [made[name].numpy() for name in self._outputs]
+        for name, by in zip(self._outputs, self._error.gradient(known, outputs), strict=True):
+            own[cotangent_name(name)] = self._value(by)
+        own = {name: value for name, value in (own | made).items() if name in self._read}
+        wanted = [gradient_name(name) for name in self.reached]
+        found = [value.numpy() for value in self._backward.run_with_ort_values(wanted, own)]
         return {name: np.nan_to_num(np.float64(each)) for name, each in zip(self.reached, found, strict=True)}
+
+    def _value(self, array: npt.NDArray[np.float32]) -> Any:
+        return self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
 
 
 class _Steps:
