@@ -12,10 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from edgeyolo.calibrate.histogram import BINS, Histogram
 from edgeyolo.errors import ConfigError, DeadTensorError
 from edgeyolo.scales import LEVELS
 
-__all__ = ["DEFAULT_PERCENTILE", "Method", "amax_by", "entropy", "largest", "mse", "percentile"]
+__all__ = ["DEFAULT_PERCENTILE", "Method", "amax_by", "entropy", "largest", "mse", "mse_below", "percentile"]
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 Counts = npt.NDArray[np.int64]
@@ -24,6 +25,7 @@ DEFAULT_PERCENTILE = 99.99  # NVIDIA's pytorch-quantization has the same default
 _KL_BINS = 2048  # TensorRT's histogram
 _KL_LEVELS = 128  # TensorRT's quantised distribution
 _MSE_STEPS = 256
+_UINT8_STEPS = 255
 
 
 def amax_by(method: Method, counts: Counts, width: float, *, percent: float = DEFAULT_PERCENTILE) -> float:
@@ -95,6 +97,33 @@ def _squared_error(centres: npt.NDArray[np.float64], weights: npt.NDArray[np.flo
     edge = np.searchsorted(centres, amax)
     beyond = centres[edge:] - amax
     return float(weights[:edge].sum() * step * step / 12 + (weights[edge:] * beyond * beyond).sum())
+
+
+def mse_below(histogram: Histogram, *, high: float, slope: float) -> float:
+    """Keep, in front of a LeakyRelu, what makes the mean squared error of uint8 behind it smallest.
+
+    Args:
+        histogram: Of the values behind the LeakyRelu.
+        high: Largest value that is kept.
+        slope: Its negative slope, above 0.
+
+    Returns:
+        The largest magnitude below 0 that is kept, in front of the LeakyRelu; 0 where none is below 0.
+    """
+    lower = histogram.counts[:BINS][::-1]
+    used = int(np.flatnonzero(lower)[-1]) + 1 if lower.any() else 0
+    centres = np.asarray((np.arange(used) + 0.5) * histogram.width / slope, np.float64)
+    weights = lower[:used].astype(np.float64)
+    above = float(histogram.counts[BINS + 1 :].sum())  # zeros are exact with every step
+    candidates = np.linspace(1 / _MSE_STEPS, 1.0, _MSE_STEPS) * used * histogram.width / slope
+
+    def error(low: float) -> float:
+        variance = ((low + high) / _UINT8_STEPS) ** 2 / 12
+        edge = np.searchsorted(centres, low)
+        beyond = (weights[edge:] * (centres[edge:] - low) ** 2).sum()
+        return float(above * variance + slope**2 * (weights[:edge].sum() * variance + beyond))
+
+    return float(min(candidates, key=error)) if used else 0.0
 
 
 def entropy(counts: Counts, width: float) -> float:

@@ -22,7 +22,13 @@ from edgeyolo.calibrate.judge import Judge, PlannedModel
 from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
 from edgeyolo.calibrate.looks import EachLook
-from edgeyolo.calibrate.ranges import STARTS, dead_groups, float_for_dead, uniform_amax
+from edgeyolo.calibrate.ranges import (
+    STARTS,
+    amax_in_front,
+    dead_groups,
+    float_for_dead,
+    uniform_amax,
+)
 from edgeyolo.calibrate.simulate import Simulator
 from edgeyolo.qdq import GraphView
 from edgeyolo.qdq.offsets import model_with_offsets, offset_floors
@@ -137,6 +143,7 @@ class _Search:
         self._learn()
         if self._scales.channel_factors or self._scales.offsets:
             self._scales = dataclasses.replace(self._scales, plain=self._learn_plain(plain))
+        self._choose_in_front()
         return Choice(
             scales=self._scales,
             log=tuple(self._log),
@@ -280,7 +287,7 @@ class _Search:
             self._log.append("ranges are not learnt: no gradient reaches any")
             self._scales = before
             return
-        amax = self._chosen()
+        amax, statistics = self._chosen(), self._statistics
         if groups:
             # What no gradient reaches, the inputs of activations among it, changes with its channels.
             self._scales = dataclasses.replace(self._scales, channel_factors=learnt.factors)
@@ -292,6 +299,7 @@ class _Search:
         what = f"{len(learnt.amax)} ranges" + (f" and {len(groups)} groups of channels" if groups else "")
         what += f" learnt in {passes} looks, weights fitted to them: {error:.4f} to {self._best:.4f}"
         if self._best < error:
+            self._statistics = statistics
             self._log.append(what)
             self._applied.append("learnt ranges" + (f" of {len(groups)} channel groups" if groups else ""))
         else:
@@ -326,6 +334,17 @@ class _Search:
         what = f"for tensorrt.cache, which cannot change weights, {len(learnt.amax)} ranges learnt: "
         self._log.append(f"{what}{error:.4f} to {least:.4f}" + ("" if least < error else ", not kept"))
         return tensors if least < error else plain
+
+    def _choose_in_front(self) -> None:
+        """Choose what only ONNX Runtime reads, last, since it goes by all the rest; not for a cache."""
+        found = amax_in_front(self._model.plan, self._statistics, self._chosen())
+        old = {name: self._scales.tensors[name] for name in found}
+        new = {
+            name: TensorScale(amax=amax, method="mse behind the activation") for name, amax in found.items()
+        }
+        self._scales = dataclasses.replace(
+            self._scales, tensors={**self._scales.tensors, **new}, plain={**old, **self._scales.plain}
+        )
 
     def _passes(self, wanted: int) -> int:
         """Give the images that there is time to learn from; 0 where they are too few to be of use."""

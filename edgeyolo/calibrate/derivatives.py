@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DERIVATIVES"]
 
+_STEEP = 1e30  # takes any value above 0 above 1
+
 
 def _passes(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
     return [given[0]]
@@ -112,10 +114,12 @@ def _hard_swish_slope(b: Backward, x: str, y: str) -> str:
 def _leaky(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
     assert given[0] is not None
     slope = attributes_of(node).get("alpha", 0.01) if node.op_type == "LeakyRelu" else 0.0
-    # Where the output is above 0 the input is, and ONNX Runtime fuses an input that nothing else reads.
-    looked_at = node.output[0] if slope >= 0 else node.input[0]
-    factor = b.mask("Greater", looked_at, b.number(0))
-    if slope:
+    if 0 <= slope <= 1:
+        # Where the output is above 0 the input is, and ONNX Runtime fuses an input that nothing else reads.
+        steep = b.add("Mul", [node.output[0], b.number(_STEEP)])
+        factor = b.add("Clip", [steep, b.number(slope), b.number(1)])
+    else:
+        factor = b.mask("Greater", node.input[0], b.number(0))
         factor = b.add("Add", [b.add("Mul", [factor, b.number(1 - slope)]), b.number(slope)])
     return [b.add("Mul", [given[0], factor])]
 

@@ -24,6 +24,7 @@ from edgeyolo.calibrate.backward import Backward
 from edgeyolo.calibrate.derivatives import DERIVATIVES
 from edgeyolo.optional import require
 from edgeyolo.qdq.graph import attributes_of
+from edgeyolo.scales import LEVELS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -283,10 +284,9 @@ class _Walk(Backward):
         clipped moves as the end of the range does. In front of the pair, what is clipped has no say.
         """
         rank = len(self.shapes[pair.tensor])
-        error = self.add("Sub", [pair.rounded, pair.tensor])
         shape = self.constant(np.array([1, -1, *[1] * (rank - 2)], np.int64))
-        most = self.add("Mul", [self.add("Reshape", [pair.steps, shape]), self.number(0.501)])
-        within = self.mask("LessOrEqual", self.add("Abs", [error]), most)
+        most = self.add("Mul", [self.add("Reshape", [pair.steps, shape]), self.number(LEVELS + 0.5)])
+        within = self.mask("LessOrEqual", self.add("Abs", [pair.tensor]), most)
         behind = self.add("Mul", [given, within])
         # The rounded value, less the value itself where it is within the range.
         moved = self.add("Mul", [given, pair.rounded]), self.add("Mul", [behind, pair.tensor])

@@ -20,7 +20,6 @@ from edgeyolo.calibrate.collect import Statistics, collect, taps_for
 from edgeyolo.calibrate.feed import Feed
 from edgeyolo.calibrate.gather import gather
 from edgeyolo.calibrate.growth import collect_growing
-from edgeyolo.calibrate.kernels import suited_to_onnxruntime
 from edgeyolo.calibrate.manifest import Manifest
 from edgeyolo.calibrate.report import report_html
 from edgeyolo.calibrate.trt_cache import match, read_trt_cache, version_number
@@ -178,12 +177,7 @@ class _Job:
             max_float_macs=self._config.max_float_macs,
             progress=self._steps.within,
         )
-        found = choice_by_search(self._model, statistics, self._feed(seen), deciding, provenance, config)
-        if self._config.target == "onnxruntime":
-            self._steps.begin("float layers for onnxruntime")
-            found = suited_to_onnxruntime(found, self._model, self._plan, statistics, deciding, config)
-            self._steps.end()
-        return found
+        return choice_by_search(self._model, statistics, self._feed(seen), deciding, provenance, config)
 
     def _feed(self, manifest: Manifest) -> Feed:
         return Feed(manifest, self._spec.preprocess, self._spec.input_wh)

@@ -14,7 +14,7 @@ from edgeyolo.calibrate.choice import group_counts
 from edgeyolo.calibrate.report import LayerRow, ReportData, Thumbnail
 from edgeyolo.calibrate.report_plots import HistogramPlot
 from edgeyolo.optional import require
-from edgeyolo.pipeline.calibration import AIM, Calibration
+from edgeyolo.pipeline.calibration import AIM, NOT_INT8_EITHER, Calibration
 from edgeyolo.pipeline.compare import worst_pictures
 
 __all__ = ["page_of"]
@@ -131,7 +131,7 @@ def _layers(result: Calibration) -> Iterator[LayerRow]:
         scale = scales.tensors.get(layer.input)
         reason = scales.float_layers.get(layer.name, "")
         if layer.name not in int8 and not reason:
-            reason = f"no INT8 layer reads it: {result.config.target} keeps it float"
+            reason = f"{result.config.target} computes it in float: {NOT_INT8_EITHER}"
         yield LayerRow(
             name=layer.name,
             op=layer.op,

@@ -22,7 +22,7 @@ from edgeyolo.evaluate.compare import Agreement, Pair
 from edgeyolo.pipeline.adapt import AdaptOptions
 from edgeyolo.pipeline.labels import LabelledAccuracy
 from edgeyolo.qdq import Layer, QuantPlan
-from edgeyolo.qdq.insert import int8_layers
+from edgeyolo.qdq.placement import int8_layers
 from edgeyolo.spec import ModelSpec
 
 __all__ = ["AIM", "CalibrateConfig", "Calibration", "Method", "Target"]
@@ -32,6 +32,7 @@ Target = Literal["tensorrt", "onnxruntime"]
 
 # What a search aims at where nobody asked for a number. Small detectors keep 0.99 of their mAP well below it
 # (docs/int8.md), so falling short of it is told and no failure.
+NOT_INT8_EITHER = "no INT8 layer reads its result, or a float layer does"
 AIM = 0.95
 
 
@@ -250,7 +251,7 @@ class Calibration:
         )
         others = len(self.plan.layers) - len(self.int8_layers) - len(scales.float_layers)
         if others:
-            yield f"{others} more that no INT8 layer reads: {self.config.target} computes them in float"
+            yield f"{others} more that {self.config.target} computes in float: {NOT_INT8_EITHER}"
         yield from (f"  float: {name}: {why}" for name, why in scales.float_layers.items())
         if isinstance(self.labelled, tuple):
             fp32, int8 = self.labelled

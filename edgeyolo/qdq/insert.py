@@ -17,7 +17,7 @@ from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView
 from edgeyolo.qdq.grids import Grid, symmetric_grid, uint8_grids
 from edgeyolo.qdq.offsets import model_with_offsets, without_offsets
-from edgeyolo.qdq.placement import Pair, Target, pairs_for
+from edgeyolo.qdq.placement import Pair, Target, int8_layers, pairs_for
 from edgeyolo.qdq.plan import Layer, QuantPlan, quant_plan
 from edgeyolo.qdq.weights import adjusted_weights, weight_scale
 from edgeyolo.scales import Scales
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
 
-__all__ = ["int8_layers", "int8_model", "require_opset", "scale_name"]
+__all__ = ["int8_model", "require_opset", "scale_name"]
 
 _KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
 _CHANNEL_BLOCK = 4
@@ -70,7 +70,7 @@ def int8_model(
     group_of = plan.group_of
     layers = int8_layers(plan, target, scales)
     read = {layer.input for layer in layers}
-    for pair in pairs_for(view, plan, target, scales.float_layers):
+    for pair in pairs_for(view, plan, target, layers):
         if pair.tensor in grids:
             writer.quantise(pair, group_of.get(pair.tensor, pair.tensor), grids[pair.tensor])
         elif pair.tensor in read:
@@ -85,16 +85,6 @@ def int8_model(
             writer.widen_input(layer.input, missing)
         writer.quantise_weight(layer, scales.weight_amax.get(layer.name), missing)
     return writer.model()
-
-
-def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer, ...]:
-    """Give the layers that compute in INT8 on `target`."""
-    return tuple(
-        layer
-        for layer in plan.layers
-        if layer.name not in scales.float_layers
-        and (target == "tensorrt" or {layer.raw_output, layer.output} <= scales.tensors.keys())
-    )
 
 
 def _grids(view: GraphView, plan: QuantPlan, target: Target, scales: Scales) -> dict[str, Grid]:

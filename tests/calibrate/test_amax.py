@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from edgeyolo.calibrate.amax import amax_by, entropy, largest, mse, percentile
+from edgeyolo.calibrate.amax import amax_by, entropy, largest, mse, mse_below, percentile
+from edgeyolo.calibrate.histogram import Histogram
 from edgeyolo.errors import ConfigError, DeadTensorError
+from edgeyolo.qdq.grids import Grid
 
 
 def reference_entropy(counts: np.ndarray, width: float) -> float:
@@ -85,6 +87,36 @@ def test_mse_is_the_least_of_a_plain_search() -> None:
     found = mse(counts, edges[1])
     assert error(found) <= 1.01 * min(error(amax) for amax in np.linspace(0.05, 1, 60) * values.max())
     assert found < 0.9 * values.max()
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.3])
+def test_the_range_in_front_of_a_leaky_relu_is_the_least_of_a_plain_search(slope: float) -> None:
+    rng = np.random.default_rng(6)
+    values = rng.laplace(-1, 1, 200_000).astype(np.float32)
+    values[:20] *= 4  # a few far out, below 0 mostly
+
+    def leaky(x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.maximum(x, slope * x), np.float32)
+
+    histogram = Histogram()
+    histogram.add(leaky(values))
+    high = float(values.max())
+
+    def error(low: float) -> float:
+        grid = Grid.uint8(-low, high)
+        rounded = (np.clip(np.rint(values / grid.step) + grid.zero, 0, 255) - grid.zero) * grid.step
+        return float(np.square(leaky(rounded) - leaky(values)).mean())
+
+    found = mse_below(histogram, high=high, slope=slope)
+    lowest = -float(values.min())
+    assert error(found) <= 1.02 * min(error(low) for low in np.linspace(0.02, 1, 60) * lowest)
+    assert found < 0.9 * lowest
+
+
+def test_in_front_of_a_leaky_relu_nothing_below_0_needs_no_range() -> None:
+    histogram = Histogram()
+    histogram.add(np.array([0.5, 2.0], np.float32))
+    assert mse_below(histogram, high=2.0, slope=0.1) == 0
 
 
 def test_mse_keeps_a_value_that_carries_the_power() -> None:

@@ -76,6 +76,9 @@ def test_the_scales_of_a_cache_are_those_of_the_plain_graph() -> None:
     assert choice.scales.channel_factors
     assert choice.scales.plain.keys() == choice.scales.tensors.keys()
     assert choice.scales.plain["wide_leaky"].amax > 2 * choice.scales.tensors["wide_leaky"].amax
+    # In front of an activation a cache has what holds both sides; only ONNX Runtime knows two ends.
+    assert choice.scales.tensors["wide"].method == "mse behind the activation"
+    assert choice.scales.plain["wide"].amax >= choice.scales.plain["wide_leaky"].amax
 
 
 def test_offsets_where_they_pay_and_the_cache_without_them() -> None:

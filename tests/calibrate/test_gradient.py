@@ -27,6 +27,13 @@ from tests.qdq.nets import detector, images  # noqa: E402
 
 PROVENANCE = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="", images=1, method="")
 RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_in_any_order() -> None:
+    RNG.bit_generator.state = np.random.default_rng(5).bit_generator.state
+
+
 C, H, W = 4, 6, 8
 Nodes = Callable[["Net"], str]
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeyolo.qdq.placement import exact_int8
 from edgeyolo.spec import ModelSpec, Preprocess
 
 
@@ -128,6 +129,8 @@ def run(model: onnx.ModelProto, image: object, *, fuse: bool = False) -> list[An
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    for key, value in exact_int8().items():  # the fast kernels of x86 without VNNI saturate
+        options.add_session_config_entry(key, value)
     if not fuse:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -16,6 +16,7 @@ from onnx import numpy_helper  # noqa: E402
 
 from edgeyolo.errors import CalibrationError, GraphError  # noqa: E402
 from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
+from edgeyolo.qdq.placement import int8_layers  # noqa: E402
 from edgeyolo.scales import Provenance, Scales, TensorScale  # noqa: E402
 from tests.qdq.nets import Net, detector, images, run, straight  # noqa: E402
 
@@ -256,6 +257,22 @@ def test_a_float_layer_stays_exact(target: Any) -> None:
             assert node.input[1] == f"{node.name}_w"
     neck = next(node for node in int8.graph.node if node.name == "neck")
     assert (makers[neck.input[0]].op_type == "Concat") == (target == "tensorrt")
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "onnxruntime"])
+def test_what_a_float_layer_reads_from_another_is_not_rounded(target: Any) -> None:
+    """It stays float because its input cannot be rounded; ONNX Runtime would round that for all readers."""
+    model = detector()
+    scales = scales_of(model, float_layers={"deep": "test"})
+    int8 = int8_model(model, scales, target)
+    makers = makers_of(int8)
+    node = {node.name: node for node in int8.graph.node}
+    assert makers[node["deep"].input[0]].op_type == "LeakyRelu"
+    assert (node["wide"].input[1] == "wide_w") == (target == "onnxruntime")
+    assert node["thin"].input[1] != "thin_w"
+    left = {layer.name for layer in int8_layers(quant_plan(GraphView(model)), target, scales)}
+    weighed = {node.name for node in int8.graph.node if node.op_type == "Conv" and node.input[1] in makers}
+    assert left == weighed
 
 
 def test_equalised_weights_change_no_result() -> None:
