@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoConfig", "choice_by_search"]
 
-_LEARN_MACS = 3e12  # work of learning ranges: a minute or so on two cores of a laptop
+_LEARN_MACS = 3.6e12  # work of learning ranges: a minute or so on two cores of a laptop
 _PASSES = 600  # images that learning looks at
 _RATE = 0.03  # how far one step of it moves a range at first, relative
 _PLAIN_PASSES = 400  # the same, for the ranges of a calibration cache
-_LEAST_PASSES = 40
+_LEAST_PASSES = 60
 _ENOUGH_IMAGES = 64  # to see again what was seen on all of them
 _ENOUGH_LOOKS, _MOST_TIMES = 256, 4  # at pictures that are too few to show the extremes
 _AGAIN_MACS = 1e12  # work that looking again may cost

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COST", "Learnt", "learn_steps"]
 
-COST = 5  # forward passes that an image costs: float, INT8, and INT8 again with the way back
+COST = 4  # forward passes that an image costs: float, INT8, and the way back
 _BATCH = 4  # images a step of the descent
 _MEAN, _POWER = 0.9, 0.99  # Adam's memories; the second is short because there are a hundred steps in all
 _TINY = 1e-12

@@ -87,7 +87,7 @@ def uint8_grids(view: GraphView, plan: QuantPlan, scales: Scales) -> dict[str, G
         if name not in scales.tensors:
             continue
         low, high = floors.of_group(name), scales.tensors[name].amax
-        layer = in_front.get(name)
+        layer = in_front.get(name) if len(group) == 1 else None
         if layer is not None and layer.output in scales.tensors:
             kept = scales.tensors[layer.output].amax
             low, high = _wanted_by(layer, low, high, floors.of_source(layer.output), kept)
@@ -107,17 +107,19 @@ def _wanted_by(layer: Layer, low: float, high: float, floor: float, kept: float)
     Args:
         layer: Whose activation.
         low: Least value in front of it.
-        high: Largest value in front of it.
+        high: Largest value in front of it; of no account in front of a LeakyRelu or Relu.
         floor: Least value that the activation can give.
         kept: Largest value that is kept behind it.
     """
-    if layer.activation in ("Relu", "Clip"):
+    if layer.slope is not None:  # above 0 a LeakyRelu changes nothing; its own range says how far below
+        return min(max(low, floor) if layer.slope == 0 else low, 0.0), kept
+    if layer.activation == "Clip":
         low = max(low, floor)
     elif layer.activation in ("SiLU", "Mish", "HardSwish"):
         vanishes = 3.0 if layer.activation == "HardSwish" else _silu_reach((kept - floor) / _UINT8_MAX / 2)
         low = max(low, -vanishes)
         kept -= floor  # x * f(x) is less than x, by no more than it goes below 0
-    elif layer.slope is None:
+    else:
         return low, high
     return min(low, 0.0), min(high, kept)
 

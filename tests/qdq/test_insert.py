@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,10 @@ def test_no_code_is_wasted_on_values_that_cannot_come() -> None:
     assert ends("b_gate") == pytest.approx((0, 1))
     assert ends("b_silu") == about(-0.278, 20)
     assert ends("c") == ends("c_relu") == pytest.approx((0, 5))
+    tensors["a"] = TensorScale(amax=1.0, method="by hand")  # little below 0 takes nothing off what is above
+    constants = constants_of(int8_model(model, dataclasses.replace(scales, tensors=tensors), "onnxruntime"))
+    assert ends("a") == about(-1, 3)
+    assert ends("a_leaky") == about(-0.1, 3)
     assert not {"a_scale", "b_scale"} & constants_of(int8_model(model, scales, "tensorrt")).keys()
 
 
