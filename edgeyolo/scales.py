@@ -91,8 +91,9 @@ class Scales:
             float takes neither these nor its `bias_shift`.
         offsets: Tensor name to what is taken off it before it is rounded (`edgeyolo.qdq.offsets`). `tensors`
             holds the scale of what is left.
-        plain: Scales of the graph as it is, without `channel_factors` and `offsets`, where it has either:
-            what a TensorRT calibration cache needs, which cannot change weights.
+        plain: Scales of the graph as it is, without `channel_factors` and `offsets`, where it has either, and
+            of tensors in front of a LeakyRelu with both sides held: what a TensorRT calibration cache needs,
+            which cannot change weights. It takes from `tensors` what is not here.
         format: Version of this format.
     """
 

@@ -48,7 +48,7 @@ def page_of(result: Calibration) -> ReportData:
         error_unit=result.choice.error_unit,
         histograms=tuple(_histograms(result)),
         histogram_note="These are of the network before equalisation and offsets."
-        if result.choice.scales.plain
+        if result.choice.scales.channel_factors or result.choice.scales.offsets
         else "",
         worst=tuple(_worst(result)),
         commands=tuple(_commands(result)),
@@ -157,7 +157,7 @@ def _histograms(result: Calibration) -> Iterator[HistogramPlot]:
         counts, width = group_counts(result.plan, result.statistics, group)
         used = counts.nonzero()[0]
         largest = float((used[-1] + 1) * width) if len(used) else 0.0
-        scale = (scales.plain or scales.tensors).get(layer.input) or scales.tensors[layer.input]
+        scale = scales.plain.get(layer.input) or scales.tensors[layer.input]
         plot = HistogramPlot(
             tensor=layer.input,
             counts=counts,
