@@ -11,9 +11,11 @@ import tempfile
 from pathlib import Path
 
 from edgeyolo.errors import EdgeYoloError
+from edgeyolo.graph.onnx_file import read_onnx
 from edgeyolo.pipeline.build import BuildConfig, build_engine
 from edgeyolo.runtime import Engine, open_engine
 from edgeyolo.sidecar import sidecar_path
+from edgeyolo.spec import Precision
 
 __all__ = ["open_any"]
 
@@ -32,11 +34,17 @@ def open_any(path: Path | str, *, max_batch: int = 1, trust: bool = False) -> En
     path = Path(path)
     if path.suffix != ".onnx" or sidecar_path(path).is_file() or not path.is_file():
         return open_engine(path, max_batch=max_batch, trust=trust)
-    _say(f"{path} is no engine: FP32 on ONNX Runtime for this once; edgeyolo build makes one that stays")
+    quantised = any(node.op_type == "QuantizeLinear" for node in read_onnx(path).graph.node)
+    precision: Precision = "int8" if quantised else "fp32"
+    _say(
+        f"{path} is no engine: {precision.upper()} on ONNX Runtime for this once; "
+        "edgeyolo build makes one that stays"
+    )
     with tempfile.TemporaryDirectory(prefix="edgeyolo-") as folder:
         engine = Path(folder, f"{path.stem}.engine")
         try:
-            build_engine(BuildConfig(model=path, output=engine, backend="onnxruntime"), report=_say)
+            config = BuildConfig(model=path, output=engine, backend="onnxruntime", precision=precision)
+            build_engine(config, report=_say)
         except EdgeYoloError as exc:
             if exc.hint and exc.hint.startswith(
                 "--"
