@@ -22,6 +22,7 @@ from edgeyolo.calibrate.judge import Judge, PlannedModel
 from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
 from edgeyolo.calibrate.looks import EachLook
+from edgeyolo.calibrate.plain import learn_plain
 from edgeyolo.calibrate.ranges import (
     STARTS,
     amax_in_front,
@@ -311,29 +312,17 @@ class _Search:
         passes = self._passes(_PLAIN_PASSES)
         if not passes:
             return plain
-        given = self._given
-        before = dataclasses.replace(self._first, tensors=plain)
-        learnt = learn_steps(
-            given.view,
-            given.plan,
-            before,
+        tensors, line = learn_plain(
+            self._given,
+            dataclasses.replace(self._first, tensors=plain),
             self._spread(passes),
-            self._judge.deviation,
+            self._judge,
             passes=passes,
             rate=_RATE,
-            channels=(),
             progress=lambda done, total: self._config.progress("learning ranges of the cache", done, total),
         )
-        tensors = dict(plain)
-        for group in given.plan.groups:
-            if group[0] in learnt.amax:
-                value = TensorScale(amax=learnt.amax[group[0]], method="learnt")
-                tensors.update(dict.fromkeys(group, value))
-        after = dataclasses.replace(before, tensors=tensors)
-        error, least = (self._judge.error(given, each) for each in (before, after))
-        what = f"for tensorrt.cache, which cannot change weights, {len(learnt.amax)} ranges learnt: "
-        self._log.append(f"{what}{error:.4f} to {least:.4f}" + ("" if least < error else ", not kept"))
-        return tensors if least < error else plain
+        self._log.append(line)
+        return tensors
 
     def _choose_in_front(self) -> None:
         """Choose what only ONNX Runtime reads, last, since it goes by all the rest; not for a cache."""
