@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["learn_plain"]
 
 
-def learn_plain(
+def learn_plain(  # noqa: PLR0913 - keyword-only, each with a meaning of its own
     model: PlannedModel,
     before: Scales,
     batches: Iterable[Tensor],
