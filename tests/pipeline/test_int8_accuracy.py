@@ -57,7 +57,11 @@ def measured(engine: Engine) -> float:
 
 
 @pytest.mark.parametrize("name", ["yolo-fastest-1.1", "yolox_nano"])
-def test_most_of_the_average_precision_stays(tmp_path: Path, name: str) -> None:
+def test_most_of_the_average_precision_stays(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for looks in ("_PASSES", "_PLAIN_PASSES"):  # most of the time, and a few per cent of the error
+        monkeypatch.setattr(f"edgeyolo.calibrate.auto.{looks}", 100)
     if name == "yolox_nano":
         model = tmp_path / "model.onnx"
         edgeyolo("adapt", str(SHARED_DATA / "onnx" / f"{name}.onnx"), "-o", str(model))

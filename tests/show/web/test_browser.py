@@ -201,6 +201,8 @@ def test_a_run_that_goes_away_is_told_and_comes_back(browser: Browser) -> None:
             loop.end()
             # What the browser itself says of connections that failed is true.
             assert [c for c in page.complaints() if "net::ERR_" not in c] == []
+            page.call("Page.navigate", url="about:blank")  # or it asks on when this server is gone too
+            page.wait_for("location.href === 'about:blank'")
             page.forget_complaints()
 
 
