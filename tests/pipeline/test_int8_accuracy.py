@@ -60,9 +60,12 @@ def measured(engine: Engine) -> float:
 def test_most_of_the_average_precision_stays(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for looks in ("_PASSES", "_PLAIN_PASSES"):  # most of the time, and a few per cent of the error
-        monkeypatch.setattr(f"edgeyolo.calibrate.auto.{looks}", 100)
     if name == "yolox_nano":
+        # Most of the time, and some of the error: this large a network has it to spare.
+        monkeypatch.setattr("edgeyolo.calibrate.auto._PASSES", 100)
+        monkeypatch.setattr("edgeyolo.calibrate.auto._PLAIN_PASSES", 60)
+        monkeypatch.setattr("edgeyolo.calibrate.judge._LOOKS", 16)
+        monkeypatch.setattr("edgeyolo.calibrate.float_layers._RANKING_IMAGES", (2, 2))
         model = tmp_path / "model.onnx"
         edgeyolo("adapt", str(SHARED_DATA / "onnx" / f"{name}.onnx"), "-o", str(model))
     else:
