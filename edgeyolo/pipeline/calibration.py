@@ -32,8 +32,10 @@ Target = Literal["tensorrt", "onnxruntime"]
 
 # What a search aims at where nobody asked for a number. Small detectors keep 0.99 of their mAP well below it
 # (docs/int8.md), so falling short of it is told and no failure.
-NOT_INT8_EITHER = "no INT8 layer reads its result, or a float layer does"
 AIM = 0.95
+
+# Why a target computes more in float than the scales say (`edgeyolo.qdq.placement.int8_layers`).
+NOT_INT8_EITHER = "no INT8 layer reads its result, or a float layer does"
 
 
 @dataclass(frozen=True, kw_only=True)
