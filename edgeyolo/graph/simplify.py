@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,7 +119,7 @@ def _simplified(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
     said = io.StringIO()
     try:
         # It prints to stdout, where only our result belongs. Its own check is off: ours follows.
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(said), _native_stderr_to(said):
             simplified: onnx.ModelProto = onnxsim.simplify(model, check_n=0)[0]
     except Exception as exc:
         last = (said.getvalue().strip().splitlines() or [""])[-1]
@@ -125,6 +128,22 @@ def _simplified(model: onnx.ModelProto, source: Path) -> onnx.ModelProto:
             hint="use the model as it is: edgeyolo build takes it without simplify, too",
         ) from exc
     return simplified
+
+
+@contextlib.contextmanager
+def _native_stderr_to(said: io.StringIO) -> Iterator[None]:
+    """Keep what C++ writes to stderr: of a graph with open sizes, a warning for each node it cannot fold."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        stderr = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            said.write(caught.read().decode(errors="replace"))
 
 
 def _check_interface(model: onnx.ModelProto, simplified: onnx.ModelProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -284,3 +285,30 @@ def test_command_line_on_a_page(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "HTML" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_simplifier_writes_is_kept_for_its_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its C++ warns on stderr once for each node of open shape that it cannot fold; none is at fault."""
+    import onnxsim
+
+    real = onnxsim.simplify
+    warning = b'WARNING: failed to run "Concat" op (name is "c"), skip... no initializer s\n'
+
+    def warn(model: object, check_n: int) -> object:
+        os.write(2, warning)
+        return real(model, check_n=check_n)
+
+    def fail(model: object, check_n: int) -> None:
+        os.write(2, warning)
+        raise RuntimeError("bad luck")
+
+    source = save(redundant_model(), tmp_path / "in.onnx")
+    monkeypatch.setattr(onnxsim, "simplify", warn)
+    simplify(source, tmp_path / "out.onnx")
+    monkeypatch.setattr(onnxsim, "simplify", fail)
+    with pytest.raises(GraphError, match="bad luck WARNING: failed to run"):
+        simplify(source, tmp_path / "out.onnx")
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
