@@ -114,7 +114,7 @@ class _Network:
     """Float and INT8 model side by side, and the way back through the INT8 one."""
 
     def __init__(self, view: GraphView, int8: Any, error: OutputDeviation) -> None:
-        shapes = {name: tuple(abs(size) for size in shape) for name, shape in view.shapes.items()}
+        shapes = {name: shape for name, shape in view.shapes.items() if min(shape, default=1) > 0}
         graph = differentiable(int8, shapes)
         self.channels, self.stopped = graph.channels, graph.stopped
         self._inputs = graph.steps

@@ -98,9 +98,20 @@ def _refuse_quantised(nodes: list[onnx.NodeProto]) -> None:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Infer the shape of every tensor; -1 stands for a dynamic dimension."""
+    """Infer the shape of every tensor for one image; -1 stands for what is unknown even so.
+
+    Exporters that leave the batch open compute the shapes behind the heads from it. They are known once it
+    is 1 and the values of shapes are followed.
+    """
     onnx = require("onnx", why="to infer the shapes of a model")
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(model))
+    light = _without_weights(model)
+    for value in light.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) == 4 and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
+    for value in light.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
     found = {}
     values = (inferred.graph.value_info, inferred.graph.input, inferred.graph.output)
     for value in (v for group in values for v in group):

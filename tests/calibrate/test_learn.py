@@ -8,6 +8,8 @@ pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
 import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from edgeyolo.calibrate.agreement import OutputDeviation  # noqa: E402
 from edgeyolo.calibrate.collect import collect, taps_for  # noqa: E402
@@ -104,3 +106,54 @@ def test_where_no_gradient_reaches_a_range_nothing_is_learnt_and_no_image_looked
 
     found = learn_steps(view, plan, scales, [], error, passes=8, rate=0.1, channels=(), progress=nothing)
     assert found == Learnt({}, {}, ("Sin",))
+
+
+def behind_the_head(*, open_batch: bool) -> onnx.ModelProto:
+    """Give a network whose output is reshaped and parted, as exporters with an open batch write it."""
+    model = uneven()
+    graph = model.graph
+    head, channels = graph.output[0].name, GraphView(model).shapes[graph.output[0].name][1]
+    constants = {
+        "first": [0],
+        "rest": [channels, -1],
+        "static": [1, channels, -1],
+        "sizes": [1, channels - 1],
+    }
+    made = [helper.make_node("Reshape", [head, "static"], ["flat"])]
+    if open_batch:
+        graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+        made = [
+            helper.make_node("Shape", ["images"], ["shape"]),
+            helper.make_node("Gather", ["shape", "first"], ["batch"]),
+            helper.make_node("Concat", ["batch", "rest"], ["open"], axis=0),
+            helper.make_node("Reshape", [head, "open"], ["flat"]),
+        ]
+    made += [
+        helper.make_node("Split", ["flat", "sizes"], ["one", "other"], axis=1),
+        helper.make_node("Concat", ["other", "one"], ["y"], axis=1),
+    ]
+    graph.node.extend(made)
+    graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in constants.items())
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 3))
+    return model
+
+
+def test_an_open_batch_hides_no_shape_and_teaches_the_same() -> None:
+    """YOLOv8 as it is exported with dynamic axes ended in ONNX Runtime's ShapeInferenceError."""
+    found = []
+    for open_batch in (False, True):
+        model = behind_the_head(open_batch=open_batch)
+        view = GraphView(model)
+        assert all(min(view.shapes[name], default=1) > 0 for node in view.nodes for name in node.output)
+        plan = quant_plan(view)
+        tensors = {n: TensorScale(amax=4.0, method="") for g in plan.groups for n in g}
+        learnt = learn_steps(
+            view, plan, Scales(provenance=PROVENANCE, tensors=tensors), images(8, seed=2),
+            OutputDeviation(float_outputs(model, images(4, seed=3))),
+            passes=16, rate=0.05, channels=channel_groups(view, plan), progress=lambda done, total: None,
+        )  # fmt: skip
+        assert learnt.stopped == ()
+        found.append(learnt)
+    assert found[0] == found[1]
+    assert any(value != 4.0 for value in found[0].amax.values())
