@@ -38,7 +38,6 @@ setup: .venv/.setup-check
 
 .venv/.setup-%: pyproject.toml tools/setup.sh
 	@tools/setup.sh $*
-	@touch $@
 
 clean:
 	rm -rf .venv .venv-bootstrap .sim .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist

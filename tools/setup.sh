@@ -122,9 +122,9 @@ add_gstreamer() {
 # --- go ---------------------------------------------------------------------------------------------------
 
 case ${1:-} in
-    run) more=eval,mqtt,web ;;
-    test) more=eval,mqtt,web,test ;;
-    check) more=eval,mqtt,web,test,dev ;;
+    run) more=eval,mqtt,web holds=run ;;
+    test) more=eval,mqtt,web,test holds='run test' ;;
+    check) more=eval,mqtt,web,test,dev holds='run test check' ;;
     *) stop "usage: tools/setup.sh run|test|check" ;;
 esac
 python=$(find_python) || exit 1
@@ -139,4 +139,5 @@ say "installing edgeyolo[$extras] into .venv; the first time this downloads abou
 [ "$1" = run ] || add_gstreamer
 .venv/bin/python -c 'import cv2, av, numpy, onnx, onnxruntime' ||
     stop "the packages are installed, and one of them does not import, see above" "rm -rf .venv && make setup"
+for stamp in $holds; do touch ".venv/.setup-$stamp"; done  # what make need not ask for again
 say "ready: .venv/bin/edgeyolo --help"

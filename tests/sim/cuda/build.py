@@ -46,7 +46,7 @@ CUDA_ROOT = None
 CUDA_INC_DIR = {include!r}
 CUDADRV_LIB_DIR = {library!r}
 CUDA_ENABLE_CURAND = False
-CXXFLAGS = ["-O1", "-g0", "-w"]
+CXXFLAGS = ["-O0", "-g0", "-w"]
 """
 
 
