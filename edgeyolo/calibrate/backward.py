@@ -38,6 +38,9 @@ class Backward:
         model: The graph; grows.
         constants: Its constants by name; grow.
         shapes: Of its tensors.
+
+    Attributes:
+        sigmoids: Output of each Sigmoid in the graph to its input.
     """
 
     def __init__(
@@ -47,6 +50,9 @@ class Backward:
         self.model = model
         self.constants = dict(constants)
         self.shapes = shapes
+        self.sigmoids = {
+            node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Sigmoid"
+        }
         self._count = 0
 
     def wants(self, tensor: str) -> bool:

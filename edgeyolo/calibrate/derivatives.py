@@ -62,10 +62,22 @@ def _sub(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
 def _mul(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
     assert given[0] is not None
     first, second = node.input
+    if b.sigmoids.get(second) == first or b.sigmoids.get(first) == second:
+        silu = b.add("Mul", [given[0], _silu_slope(b, node)])
+        return [silu, None] if b.sigmoids.get(second) == first else [None, silu]
     return [
         _part(b, node, one, b.add("Mul", [given[0], other])) if b.wants(one) else None
         for one, other in ((first, second), (second, first))
     ]
+
+
+def _silu_slope(b: Backward, node: onnx.NodeProto) -> str:
+    """Give the slope of ``z = x s``, ``s`` the sigmoid of ``x``: ``z + s (1 - z)``.
+
+    Both paths to ``x`` at once take half the operators, and ``x`` need not be kept.
+    """
+    z, s = node.output[0], next(name for name in node.input if name in b.sigmoids)
+    return b.add("Add", [z, b.add("Mul", [s, b.add("Sub", [b.number(1), z])])])
 
 
 def _div(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:

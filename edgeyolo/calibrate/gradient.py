@@ -89,6 +89,7 @@ def differentiable(int8: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]])
             entry.version = max(entry.version, _LEAST_OPSET)
     constants = _constants(model)
     _free_weights(model, constants)
+    _chain_pools(model.graph.node)
     pairs = _open_steps(model, constants, shapes)
     count = len(model.graph.node)
     walk = _Walk(model, constants, shapes, pairs)
@@ -150,6 +151,37 @@ def _free_weights(model: Any, constants: Mapping[str, npt.NDArray[Any]]) -> None
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def _chain_pools(nodes: Sequence[onnx.NodeProto]) -> None:
+    """Pool what a smaller window of the same tensor has pooled already, as SPP has: 13 is 5 thrice.
+
+    The maxima are the same. Telling their places costs ONNX Runtime the area of the window.
+    """
+    seen: dict[str, tuple[int, str]] = {}
+    for node in nodes:
+        attributes = attributes_of(node) if node.op_type == "MaxPool" else {}
+        size = attributes.get("kernel_shape", [0])[0]
+        reach = size // 2
+        same = {
+            "kernel_shape": [2 * reach + 1] * 2,
+            "pads": [reach] * 4,
+            "strides": [1, 1],
+            "dilations": [1, 1],
+        }
+        if any(attributes.get(name, [1, 1]) != value for name, value in same.items()):
+            continue
+        tensor = node.input[0]
+        smaller, made = seen.get(tensor, (size, ""))
+        if smaller < size:
+            node.input[0] = made
+            step = size - smaller
+            for attribute in node.attribute:
+                if attribute.name == "kernel_shape":
+                    attribute.ints[:] = [step + 1] * 2
+                elif attribute.name == "pads":
+                    attribute.ints[:] = [step // 2] * 4
+        seen[tensor] = size, node.output[0]
 
 
 def _open_steps(

@@ -86,6 +86,16 @@ def split(n: Net) -> str:
     return str(n.add("Mul", parts[1], n.add("Exp", parts[1])))
 
 
+def spp(n: Net) -> Any:
+    parts = [n.add("MaxPool", "x", kernel_shape=[k, k], strides=[1, 1], pads=[k // 2] * 4) for k in (3, 5, 7)]
+    return n.add("Concat", *parts, "x", axis=1)
+
+
+def silu_with_a_read_gate(n: Net) -> Any:
+    gate = n.add("Sigmoid", "x")
+    return n.add("Add", n.add("Mul", gate, "x"), n.add("Exp", gate))
+
+
 CASES: dict[str, Nodes] = {
     "conv": conv((3, C, 3, 3), pads=[1, 1, 1, 1]),
     "conv without padding": conv((3, C, 3, 3)),
@@ -105,6 +115,7 @@ CASES: dict[str, Nodes] = {
     "clip": lambda n: n.add("Clip", "x", f32(-0.3), f32(0.6)),
     "sigmoid": lambda n: n.add("Sigmoid", "x"),
     "silu": lambda n: n.add("Mul", "x", n.add("Sigmoid", "x")),
+    "silu, its gate read by another": silu_with_a_read_gate,
     "mish": lambda n: n.add("Mul", "x", n.add("Tanh", n.add("Softplus", "x"))),
     "hard swish": lambda n: n.add("HardSwish", n.add("Mul", "x", f32(4))),
     "hard sigmoid": lambda n: n.add("HardSigmoid", n.add("Mul", "x", f32(4)), alpha=0.25, beta=0.4),
@@ -133,6 +144,8 @@ CASES: dict[str, Nodes] = {
     "max pool, windows that overlap": lambda n: n.add(
         "MaxPool", "x", kernel_shape=[5, 5], strides=[1, 1], pads=[2, 2, 2, 2]
     ),
+    "max pools of one tensor": spp,
+    "max pool, windows of other shapes": lambda n: n.add("MaxPool", "x", kernel_shape=[3, 2], strides=[3, 2]),
     "resize": lambda n: n.add(
         "Resize", n.add("Exp", "x"), "", np.array([1, 1, 2, 2], np.float32), mode="nearest"
     ),
