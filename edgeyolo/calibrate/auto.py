@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["AutoConfig", "choice_by_search"]
 
 _LEARN_MACS = 3.6e12  # work of learning ranges: a minute or so on two cores of a laptop
-_PASSES = 600  # images that learning looks at
+_PASSES = 300  # images that learning looks at
 _RATE = 0.03  # how far one step of it moves a range at first, relative
-_PLAIN_PASSES = 400  # the same, for the ranges of a calibration cache
+_PLAIN_PASSES = 200  # the same, for the ranges of a calibration cache
 _LEAST_PASSES = 60
 _ENOUGH_IMAGES = 64  # to see again what was seen on all of them
 _ENOUGH_LOOKS, _MOST_TIMES = 256, 4  # at pictures that are too few to show the extremes

@@ -17,8 +17,9 @@ Source:
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["COST", "Learnt", "learn_steps"]
 
 COST = 4  # forward passes that an image costs: float, INT8, and the way back
-_BATCH = 4  # images a step of the descent
-_MEAN, _POWER = 0.9, 0.99  # Adam's memories; the second is short because there are a hundred steps in all
+_AHEAD = 2  # images looked at beside each other, the later one by steps that are one move old
+_MEAN, _POWER = 0.9, 0.99  # Adam's memories; the second is short because there are a few hundred moves in all
 _TINY = 1e-12
 _DECAY = 0.02  # share of a channel's factor that a step takes back, or few pictures are overfitted
 
@@ -97,16 +98,21 @@ def learn_steps(  # noqa: PLR0913 - keyword-only, each with a meaning of its own
         return Learnt({}, scales.channel_factors, network.stopped)
     steps = _Steps(plan, scales, network.channels, channels)
     descent = _Adam(steps.values, rate, steps.of_channels)
-    images = endless_looks(batches)
-    total = max(1, passes // _BATCH)
-    with ThreadPoolExecutor(network.workers) as pool:
-        for done in range(total):
-            inputs = steps.of_tensors()
-            batch = list(itertools.islice(images, _BATCH))
-            found = list(pool.map(network.gradients, batch, itertools.repeat(inputs)))
-            mean = {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
-            descent.move(steps.gradient(mean), left=1 - done / total)
-            progress((done + 1) * _BATCH, total * _BATCH)
+    pending: deque[Future[dict[str, Array]]] = deque()
+
+    def move(done: int) -> None:
+        descent.move(steps.gradient(pending.popleft().result()), left=1 - done / passes)
+        progress(done + 1, passes)
+
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        # One move an image: averaging four of them took twice the images to the same error. How many are
+        # under way does not depend on the machine, so that the same images teach the same everywhere.
+        for begun, image in enumerate(itertools.islice(endless_looks(batches), passes), 1):
+            pending.append(pool.submit(network.gradients, image, steps.of_tensors()))
+            if len(pending) == _AHEAD:
+                move(begun - _AHEAD)
+        while pending:
+            move(passes - len(pending))
     return Learnt(steps.amax(), steps.factors(), network.stopped)
 
 
@@ -124,9 +130,9 @@ class _Network:
         self.reached = graph.reached
         if not graph.reached:
             return
-        self._float, self.workers = session_for(view.model.SerializeToString())
-        self._forward, _ = session_for(graph.forward)
-        self._backward, _ = session_for(graph.backward)
+        self._float, _ = session_for(view.model.SerializeToString(), workers=_AHEAD)
+        self._forward, _ = session_for(graph.forward, workers=_AHEAD)
+        self._backward, _ = session_for(graph.backward, workers=_AHEAD)
         self._read = {value.name for value in self._backward.get_inputs()}
         self._ort = require("onnxruntime", why="to learn ranges")
 
