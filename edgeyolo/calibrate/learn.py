@@ -106,7 +106,7 @@ def learn_steps(  # noqa: PLR0913 - keyword-only, each with a meaning of its own
 
     with ThreadPoolExecutor(_AHEAD) as pool:
         # One move an image: averaging four of them took twice the images to the same error. How many are
-        # under way does not depend on the machine, so that the same images teach the same everywhere.
+        # under way is the same on every machine, or what is learnt would depend on its cores.
         for begun, image in enumerate(itertools.islice(endless_looks(batches), passes), 1):
             pending.append(pool.submit(network.gradients, image, steps.of_tensors()))
             if len(pending) == _AHEAD:
