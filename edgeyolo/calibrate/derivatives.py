@@ -62,21 +62,22 @@ def _sub(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
 def _mul(b: Backward, node: onnx.NodeProto, given: Given) -> Parts:
     assert given[0] is not None
     first, second = node.input
-    if b.sigmoids.get(second) == first or b.sigmoids.get(first) == second:
-        silu = b.add("Mul", [given[0], _silu_slope(b, node)])
-        return [silu, None] if b.sigmoids.get(second) == first else [None, silu]
+    for slot, (x, gate) in enumerate(((first, second), (second, first))):
+        if b.sigmoids.get(gate) == x:
+            parts: list[str | None] = [None, None]
+            parts[slot] = b.add("Mul", [given[0], _silu_slope(b, node.output[0], gate)])
+            return parts
     return [
         _part(b, node, one, b.add("Mul", [given[0], other])) if b.wants(one) else None
         for one, other in ((first, second), (second, first))
     ]
 
 
-def _silu_slope(b: Backward, node: onnx.NodeProto) -> str:
+def _silu_slope(b: Backward, z: str, s: str) -> str:
     """Give the slope of ``z = x s``, ``s`` the sigmoid of ``x``: ``z + s (1 - z)``.
 
     Both paths to ``x`` at once take half the operators, and ``x`` need not be kept.
     """
-    z, s = node.output[0], next(name for name in node.input if name in b.sigmoids)
     return b.add("Add", [z, b.add("Mul", [s, b.add("Sub", [b.number(1), z])])])
 
 

@@ -91,6 +91,11 @@ def spp(n: Net) -> Any:
     return n.add("Concat", *parts, "x", axis=1)
 
 
+def silu_of_a_sigmoid(n: Net) -> Any:
+    x = n.add("Sigmoid", "x")
+    return n.add("Mul", x, n.add("Sigmoid", x))
+
+
 def silu_with_a_read_gate(n: Net) -> Any:
     gate = n.add("Sigmoid", "x")
     return n.add("Add", n.add("Mul", gate, "x"), n.add("Exp", gate))
@@ -116,6 +121,7 @@ CASES: dict[str, Nodes] = {
     "sigmoid": lambda n: n.add("Sigmoid", "x"),
     "silu": lambda n: n.add("Mul", "x", n.add("Sigmoid", "x")),
     "silu, its gate read by another": silu_with_a_read_gate,
+    "silu of a sigmoid": silu_of_a_sigmoid,
     "mish": lambda n: n.add("Mul", "x", n.add("Tanh", n.add("Softplus", "x"))),
     "hard swish": lambda n: n.add("HardSwish", n.add("Mul", "x", f32(4))),
     "hard sigmoid": lambda n: n.add("HardSigmoid", n.add("Mul", "x", f32(4)), alpha=0.25, beta=0.4),
