@@ -92,7 +92,7 @@ def spp(n: Net) -> Any:
 
 
 def silu_of_a_sigmoid(n: Net) -> Any:
-    x = n.add("Sigmoid", "x")
+    x = n.add("Sigmoid", n.add("Sub", "x", f32(2)))  # far from its own sigmoid
     return n.add("Mul", x, n.add("Sigmoid", x))
 
 
