@@ -94,6 +94,7 @@ class Scales:
         plain: Scales of the graph as it is, without `channel_factors` and `offsets`, where it has either, and
             of tensors in front of a LeakyRelu with both sides held: what a TensorRT calibration cache needs,
             which cannot change weights. It takes from `tensors` what is not here.
+        int8_on_onnxruntime: Those of `float_layers` that are INT8 on ONNX Runtime, and why.
         format: Version of this format.
     """
 
@@ -106,6 +107,7 @@ class Scales:
     weight_steps: Mapping[str, str] = field(default_factory=dict)
     offsets: Mapping[str, float] = field(default_factory=dict)
     plain: Mapping[str, TensorScale] = field(default_factory=dict)
+    int8_on_onnxruntime: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     def write(self, path: Path | str) -> None:
@@ -181,19 +183,23 @@ def _from_json(data: dict[str, Any]) -> Scales:
             for name, item in data[key].items()
         }
 
+    def words(key: str) -> dict[str, str]:
+        return {str(name): str(text) for name, text in data.get(key, {}).items()}
+
     def channels(key: str) -> dict[str, tuple[float, ...]]:
         return {name: tuple(float(value) for value in values) for name, values in data[key].items()}
 
     return Scales(
         provenance=Provenance(**data["provenance"]),
         tensors=tensors("tensors"),
-        float_layers={str(name): str(why) for name, why in data["float_layers"].items()},
+        float_layers=words("float_layers"),
         weight_amax=channels("weight_amax"),
         channel_factors=channels("channel_factors"),
         bias_shift=channels("bias_shift"),
-        weight_steps={str(name): str(packed) for name, packed in data["weight_steps"].items()},
+        weight_steps=words("weight_steps"),
         offsets={str(name): float(value) for name, value in data["offsets"].items()},
         plain=tensors("plain"),
+        int8_on_onnxruntime=words("int8_on_onnxruntime"),
         format=data["format"],
     )
 

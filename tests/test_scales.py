@@ -28,12 +28,21 @@ SCALES = Scales(
     channel_factors={"images": (1.0, 2.0, 0.1)},
     bias_shift={"conv": (0.125, -3e-9)},
     plain={"images": TensorScale(amax=2.0, method="percentile 99.9")},
+    int8_on_onnxruntime={"conv": "why not"},
 )
 
 
 def test_a_file_holds_it_all(tmp_path: Path) -> None:
     SCALES.write(tmp_path / "scales.json")
     assert read_scales(tmp_path / "scales.json") == SCALES
+
+
+def test_a_file_of_before_has_no_layers_of_onnxruntime(tmp_path: Path) -> None:
+    SCALES.write(tmp_path / "scales.json")
+    data = json.loads((tmp_path / "scales.json").read_text(encoding="utf-8"))
+    del data["int8_on_onnxruntime"]
+    (tmp_path / "scales.json").write_text(json.dumps(data), encoding="utf-8")
+    assert read_scales(tmp_path / "scales.json").int8_on_onnxruntime == {}
 
 
 def test_a_diff_can_be_read(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
 from edgeyolo.calibrate.feed import Spread
 from edgeyolo.calibrate.fitted import with_fitted_weights
 from edgeyolo.calibrate.float_layers import ENOUGH, leave_float
+from edgeyolo.calibrate.for_onnxruntime import int8_all_the_same, with_ranges_in_front
 from edgeyolo.calibrate.judge import Judge, PlannedModel
 from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
@@ -25,7 +26,6 @@ from edgeyolo.calibrate.looks import EachLook
 from edgeyolo.calibrate.plain import learn_plain
 from edgeyolo.calibrate.ranges import (
     STARTS,
-    amax_in_front,
     dead_groups,
     float_for_dead,
     uniform_amax,
@@ -144,7 +144,7 @@ class _Search:
         self._learn()
         if self._scales.channel_factors or self._scales.offsets:
             self._scales = dataclasses.replace(self._scales, plain=self._learn_plain(plain))
-        self._choose_in_front()
+        self._choose_for_onnxruntime()
         return Choice(
             scales=self._scales,
             log=tuple(self._log),
@@ -324,16 +324,18 @@ class _Search:
         self._log.append(line)
         return tensors
 
-    def _choose_in_front(self) -> None:
-        """Choose what only ONNX Runtime reads, last, since it goes by all the rest; not for a cache."""
-        found = amax_in_front(self._model.plan, self._statistics, self._chosen())
-        old = {name: self._scales.tensors[name] for name in found}
-        new = {
-            name: TensorScale(amax=amax, method="mse behind the activation") for name, amax in found.items()
-        }
-        self._scales = dataclasses.replace(
-            self._scales, tensors={**self._scales.tensors, **new}, plain={**old, **self._scales.plain}
+    def _choose_for_onnxruntime(self) -> None:
+        """Choose what only ONNX Runtime reads, last, since it goes by all the rest."""
+        self._scales = with_ranges_in_front(self._model.plan, self._statistics, self._scales)
+        chosen, log = int8_all_the_same(
+            self._given,
+            self._scales,
+            lambda scales: self._judge.error_on_onnxruntime(self._given, scales),
+            budget=int(self._config.max_float_macs * self._model.plan.macs),
+            dead=self._dead,
         )
+        self._scales = dataclasses.replace(self._scales, int8_on_onnxruntime=chosen)
+        self._log += log
 
     def _passes(self, wanted: int) -> int:
         """Give the images that there is time to learn from; 0 where they are too few to be of use."""

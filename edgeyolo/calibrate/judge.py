@@ -15,6 +15,7 @@ from edgeyolo.calibrate.feed import Spread
 from edgeyolo.calibrate.looks import Looks
 from edgeyolo.calibrate.simulate import Simulator, float_outputs
 from edgeyolo.qdq import GraphView, int8_model, quant_plan
+from edgeyolo.qdq.placement import Target
 from edgeyolo.scales import Scales
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class PlannedModel:
         self.plan = quant_plan(self.view)
         self.groups = [group[0] for group in self.plan.groups]
 
-    def int8(self, scales: Scales) -> onnx.ModelProto:
-        """Give the INT8 model of the search's target."""
-        return int8_model(self.model, scales, "tensorrt", plan=self.plan)
+    def int8(self, scales: Scales, target: Target = "tensorrt") -> onnx.ModelProto:
+        """Give the INT8 model; that of the search's target, where no other is wanted."""
+        return int8_model(self.model, scales, target, plan=self.plan)
 
 
 class Judge:
@@ -82,3 +83,8 @@ class Judge:
     def on_others(self, model: PlannedModel, scales: Scales) -> Simulator:
         """Simulate scales on images that were not held back."""
         return Simulator(model.int8(scales), model.groups, self.others, self._others_deviation)
+
+    def error_on_onnxruntime(self, model: PlannedModel, scales: Scales) -> float:
+        """Give the error of ONNX Runtime's graph on images that were not held back."""
+        graph = model.int8(scales, "onnxruntime")
+        return Simulator(graph, (), self.others, self._others_deviation).error({})

@@ -16,6 +16,7 @@ from edgeyolo.calibrate.report_plots import HistogramPlot
 from edgeyolo.optional import require
 from edgeyolo.pipeline.calibration import AIM, NOT_INT8_EITHER, Calibration
 from edgeyolo.pipeline.compare import worst_pictures
+from edgeyolo.qdq.placement import float_layers_on
 
 __all__ = ["page_of"]
 
@@ -125,11 +126,12 @@ def _accuracy(result: Calibration) -> Iterator[tuple[str, str, str]]:
 
 def _layers(result: Calibration) -> Iterator[LayerRow]:
     scales = result.choice.scales
+    left = float_layers_on(result.config.target, scales)
     int8 = {layer.name for layer in result.int8_layers}
     macs = result.plan.macs or 1
     for layer in result.plan.layers:
         scale = scales.tensors.get(layer.input)
-        reason = scales.float_layers.get(layer.name, "")
+        reason = left.get(layer.name, "")
         if layer.name not in int8 and not reason:
             reason = f"{result.config.target} computes it in float: {NOT_INT8_EITHER}"
         yield LayerRow(

@@ -22,7 +22,7 @@ from edgeyolo.evaluate.compare import Agreement, Pair
 from edgeyolo.pipeline.adapt import AdaptOptions
 from edgeyolo.pipeline.labels import LabelledAccuracy
 from edgeyolo.qdq import Layer, QuantPlan
-from edgeyolo.qdq.placement import int8_layers
+from edgeyolo.qdq.placement import float_layers_on, int8_layers
 from edgeyolo.spec import ModelSpec
 
 __all__ = ["AIM", "CalibrateConfig", "Calibration", "Method", "Target"]
@@ -245,16 +245,16 @@ class Calibration:
 
     def lines(self) -> Iterator[str]:
         """Give the result as text."""
-        scales = self.choice.scales
+        left = float_layers_on(self.config.target, self.choice.scales)
         yield self.verdict
         yield (
-            f"INT8: {self.int8_macs:.1%} of the multiply-adds, {len(scales.float_layers)} of "
+            f"INT8: {self.int8_macs:.1%} of the multiply-adds, {len(left)} of "
             f"{len(self.plan.layers)} layers left in float"
         )
-        others = len(self.plan.layers) - len(self.int8_layers) - len(scales.float_layers)
+        others = len(self.plan.layers) - len(self.int8_layers) - len(left)
         if others:
             yield f"{others} more that {self.config.target} computes in float: {NOT_INT8_EITHER}"
-        yield from (f"  float: {name}: {why}" for name, why in scales.float_layers.items())
+        yield from (f"  float: {name}: {why}" for name, why in left.items())
         if isinstance(self.labelled, tuple):
             fp32, int8 = self.labelled
             yield f"AP {fp32.ap:.4f} FP32, {int8.ap:.4f} INT8; AP50 {fp32.ap50:.4f}, {int8.ap50:.4f}"

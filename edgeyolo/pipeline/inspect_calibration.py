@@ -91,6 +91,8 @@ def lines_of_scales(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key:12} {len(facts[key])} {words}"
     for name, why in facts["float_layers"].items():
         yield f"float        {name}: {why}"
+    for name, why in facts["int8_on_onnxruntime"].items():
+        yield f"INT8         on ONNX Runtime, {name}: {why}"
     yield from _amax_lines({name: entry["amax"] for name, entry in facts["tensors"].items()})
 
 

@@ -7,6 +7,7 @@ scales, FP32 bias. Refuses to decide where a pair goes (`edgeyolo.qdq.placement`
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView
 from edgeyolo.qdq.grids import Grid, symmetric_grid, uint8_grids
 from edgeyolo.qdq.offsets import model_with_offsets, without_offsets
-from edgeyolo.qdq.placement import Pair, Target, int8_layers, pairs_for
+from edgeyolo.qdq.placement import Pair, Target, float_layers_on, int8_layers, pairs_for
 from edgeyolo.qdq.plan import Layer, QuantPlan, quant_plan
+from edgeyolo.qdq.pools import with_pools_first
 from edgeyolo.qdq.weights import adjusted_weights, weight_scale
 from edgeyolo.scales import Scales
 
@@ -63,6 +65,7 @@ def int8_model(
         model = whole
     view = GraphView(model)
     plan = plan or quant_plan(view)
+    scales = dataclasses.replace(scales, float_layers=float_layers_on(target, scales))
     if scales.offsets and target == "onnxruntime":
         scales = without_offsets(view, plan, scales)
     writer = _Writer(view, adjusted_weights(view, plan, scales))
@@ -84,7 +87,7 @@ def int8_model(
         if missing:
             writer.widen_input(layer.input, missing)
         writer.quantise_weight(layer, scales.weight_amax.get(layer.name), missing)
-    return writer.model()
+    return writer.model(pools_first=target == "onnxruntime")
 
 
 def _grids(view: GraphView, plan: QuantPlan, target: Target, scales: Scales) -> dict[str, Grid]:
@@ -161,15 +164,16 @@ class _Writer:
         self._rewired[layer.node, 1] = f"{name}_dq"
 
     def widen_input(self, tensor: str, missing: int) -> None:
-        """Put channels of zeros behind those of a tensor, in front of its pair."""
+        """Put channels of zeros behind those of a tensor, between its Q and DQ: codes are a byte each."""
         name = f"{tensor}_widened"
         pads = np.zeros((2, len(self._view.shapes[tensor])), np.int64)
         pads[1, 1] = missing
         self._constants[f"{name}_pads"] = pads.reshape(-1)
-        quantise = self._behind[tensor][0]
-        quantise.input[0] = name
-        pad = self._helper.make_node("Pad", [tensor, f"{name}_pads"], [name], name=name)
-        self._behind[tensor].insert(0, pad)
+        quantise, dequantise = self._behind[tensor]
+        codes, zero = quantise.output[0], quantise.input[2]
+        pad = self._helper.make_node("Pad", [codes, f"{name}_pads", zero], [name], name=name)
+        dequantise.input[0] = name
+        self._behind[tensor] = [quantise, pad, dequantise]
 
     def _pair(
         self, tensor: str, scale: str, zero: str, *, axis: int | None = None, name: str | None = None
@@ -188,7 +192,7 @@ class _Writer:
             ),
         ]
 
-    def model(self) -> onnx.ModelProto:
+    def model(self, *, pools_first: bool) -> onnx.ModelProto:
         """Write the new model."""
         old = self._view.model
         new = type(old)()
@@ -200,7 +204,8 @@ class _Writer:
         graph.name = old.graph.name
         graph.input.extend(old.graph.input)
         graph.output.extend(old.graph.output)
-        graph.node.extend(self._nodes())
+        nodes = self._nodes()
+        graph.node.extend(with_pools_first(nodes, self._view.outputs) if pools_first else nodes)
         used = {name for node in graph.node for name in node.input}
         kept = (t for t in old.graph.initializer if t.name in used and t.name not in self._constants)
         graph.initializer.extend(kept)

@@ -15,7 +15,7 @@ from edgeyolo.qdq.graph import GraphView
 from edgeyolo.qdq.plan import Layer, QuantPlan
 from edgeyolo.scales import Scales
 
-__all__ = ["Pair", "Target", "exact_int8", "int8_layers", "pairs_for"]
+__all__ = ["Pair", "Target", "exact_int8", "float_layers_on", "int8_layers", "pairs_for"]
 
 Target = Literal["tensorrt", "onnxruntime"]
 
@@ -46,6 +46,12 @@ class Pair:
     readers: tuple[tuple[int, int], ...]
 
 
+def float_layers_on(target: Target, scales: Scales) -> dict[str, str]:
+    """Give the layers that a target is to leave in float, and why."""
+    not_there = scales.int8_on_onnxruntime if target == "onnxruntime" else {}
+    return {name: why for name, why in scales.float_layers.items() if name not in not_there}
+
+
 def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer, ...]:
     """Give the layers that compute in INT8 on `target`.
 
@@ -63,10 +69,11 @@ def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer,
         target: Whose rules.
         scales: For it.
     """
-    layers = [layer for layer in plan.layers if layer.name not in scales.float_layers]
+    left = float_layers_on(target, scales)
+    layers = [layer for layer in plan.layers if layer.name not in left]
     if target == "tensorrt":
         return tuple(layers)
-    read_in_float = {layer.input for layer in plan.layers if layer.name in scales.float_layers}
+    read_in_float = {layer.input for layer in plan.layers if layer.name in left}
     return tuple(
         layer
         for layer in layers
