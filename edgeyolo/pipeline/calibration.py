@@ -34,6 +34,8 @@ Target = Literal["tensorrt", "onnxruntime"]
 # (docs/int8.md), so falling short of it is told and no failure.
 AIM = 0.95
 
+_NAMED = 5  # pictures that could not be read, named on the terminal
+
 # Why a target computes more in float than the scales say (`edgeyolo.qdq.placement.int8_layers`).
 NOT_INT8_EITHER = "no INT8 layer reads its result, or a float layer does"
 
@@ -273,4 +275,8 @@ class Calibration:
             yield "pictures: " + ", ".join(
                 f"{self.checked.count(kind)} {kind.replace('_', ' ')}" for kind in counts
             )
+            lost = [each for each in self.checked.findings if each.kind in {"missing", "unreadable"}]
+            yield from (f"  left out: {each.name}: {each.text}" for each in lost[:_NAMED])
+            if len(lost) > _NAMED:
+                yield f"  and {len(lost) - _NAMED} more that could not be read: report.html names them"
         yield f"{self.config.output}: {', '.join(self.files)}"

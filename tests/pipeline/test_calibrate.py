@@ -117,6 +117,21 @@ def test_half_and_all_of_the_pictures_are_compared(model: Path, images: Path) ->
     assert 0 < moved.p95 < 1
 
 
+def test_pictures_that_cannot_be_read_are_named(model: Path, images: Path) -> None:
+    for index in range(7):
+        (images / f"broken{index}.jpg").write_bytes(b"no picture %d" % index)
+    found = run(model, images)
+    lines = list(found.lines())
+    assert "pictures: 7 unreadable" in lines
+    assert [line for line in lines if "broken" in line] == [
+        f"  left out: broken{index}.jpg: {found.checked.findings[0].text}"  # type: ignore[union-attr]
+        for index in range(5)
+    ]
+    assert "  and 2 more that could not be read: report.html names them" in lines
+    report = (model.parent / "out" / "report.html").read_text(encoding="utf-8")
+    assert all(f"broken{index}.jpg" in report for index in range(7))
+
+
 def test_a_video_and_a_limit(model: Path, tmp_path: Path) -> None:
     found = run(model, video(tmp_path / "v.avi", 30), every=2, limit=8)
     assert found.checked is not None
