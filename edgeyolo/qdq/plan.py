@@ -86,6 +86,11 @@ def quant_plan(view: GraphView) -> QuantPlan:
         GraphError: No layer with constant weights.
     """
     layers = layers_of(view)
+    if not layers and any(item.data_type == item.FLOAT16 for item in view.model.graph.initializer):
+        raise GraphError(
+            "layers with FP32 weights expected, FP16 weights found: rounding those again would cost accuracy",
+            hint="export the model in FP32 (half=False); build makes FP16 of it where that is asked for",
+        )
     if not layers:
         raise GraphError(
             "no Conv, ConvTranspose, Gemm or MatMul with constant float weights: nothing to make INT8",

@@ -6,6 +6,7 @@ pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
 import numpy as np  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
 
 from edgeyolo.errors import GraphError  # noqa: E402
 from edgeyolo.qdq import GraphView, quant_plan  # noqa: E402
@@ -82,3 +83,14 @@ def test_nothing_to_quantise_is_refused() -> None:
     net.op("Sigmoid", ["images"], "out")
     with pytest.raises(GraphError, match="nothing to make INT8"):
         quant_plan(GraphView(net.model(["out"])))
+
+
+def test_fp16_weights_are_named() -> None:
+    model = detector()
+    for tensor in model.graph.initializer:
+        if tensor.data_type == tensor.FLOAT:
+            halves = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(halves, tensor.name))
+    with pytest.raises(GraphError, match="FP32 weights expected, FP16 weights found") as caught:
+        quant_plan(GraphView(model))
+    assert "half=False" in (caught.value.hint or "")
