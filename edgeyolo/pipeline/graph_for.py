@@ -16,7 +16,8 @@ from edgeyolo.graph.fp16 import half_model
 from edgeyolo.graph.half_plan import half_plan, reasons
 from edgeyolo.graph.onnx_file import read_onnx, write_onnx
 from edgeyolo.graph.suppress import GraphNms, suppress_in_graph
-from edgeyolo.qdq import int8_model
+from edgeyolo.qdq import GraphView, int8_model, quant_plan
+from edgeyolo.qdq.placement import int8_layers
 from edgeyolo.scales import Scales, read_scales
 from edgeyolo.sidecar import Backend
 from edgeyolo.spec import ModelSpec, Precision
@@ -92,7 +93,9 @@ def graph_for(model: Path, wanted: Wanted, scales: Path | None, folder: Path) ->
     if scales is not None:
         checked = checked_scales(model, graph, scales)
         if not wanted.implicit:
-            graph = int8_model(graph, checked, wanted.backend)
+            int8 = int8_model(graph, checked, wanted.backend)
+            notes.append(_int8_note(graph, checked, wanted.backend))
+            graph = int8
             path = folder / "int8.onnx"
     quantized = any(node.op_type == "QuantizeLinear" for node in graph.graph.node)
     fits = quantized == (wanted.precision == "int8")  # what does not fit is refused by the builder
@@ -155,6 +158,15 @@ def cache_bytes(scales: Scales, version: int) -> bytes:
         raise ConfigError(f"TensorRT {version} reads no calibration cache", hint="leave --implicit out")
     amax = {name: scale.amax for name, scale in {**scales.tensors, **scales.plain}.items()}
     return cache_from_amax(amax, version=version).to_bytes()
+
+
+def _int8_note(model: onnx.ModelProto, scales: Scales, target: Backend) -> str:
+    """Say how much of the network is INT8: a target may compute more in float than the scales say."""
+    plan = quant_plan(GraphView(model))
+    int8 = int8_layers(plan, target, scales)
+    share = sum(layer.macs for layer in int8) / (plan.macs or 1)
+    layers = f"{len(int8)} of {len(plan.layers)} layers"
+    return f"INT8 on {target}: {layers}, {share:.1%} of the multiply-adds; the rest in float"
 
 
 def _check_manifest(scales: Scales, manifest: Path) -> None:

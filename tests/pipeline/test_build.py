@@ -62,6 +62,7 @@ def test_scales_become_an_engine_that_finds_the_same_boxes(
     assert f"--calibration {calibrated / given}" in info.command
     assert info.extra["speed_at_build"].keys() == {"int8_ms", "fp32_ms"}
     assert any("INT8 is" in line for line in said)
+    assert any(line.startswith("INT8 on onnxruntime: 3 of 4 layers, 9") for line in said)  # not the head's
     build_engine(BuildConfig(model=model, output=tmp_path / "fp32.engine"))
     with Detector(tmp_path / "int8.engine") as int8, Detector(tmp_path / "fp32.engine") as fp32:
         image = scene(99)
