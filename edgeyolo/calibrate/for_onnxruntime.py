@@ -87,11 +87,10 @@ def int8_all_the_same(
             break
         tried = _in_int8(scales, *layers)
         after = error(tried)
-        words = (
-            f"float, it takes {(now - left[tensor]) / model.plan.macs:.1%} of the multiply-adds with it there"
-        )
+        share = (now - left[tensor]) / model.plan.macs
+        words = f"in float it would take {share:.1%} of the multiply-adds with it"
         names = " and ".join(layer.name for layer in layers)
-        what = f"on ONNX Runtime {names} is INT8: {words}; error {before:.4f} to {after:.4f}"
+        what = f"{names} in INT8 on ONNX Runtime: {words}; error there {before:.4f} to {after:.4f}"
         if after > _WORTH * first:
             log.append(f"{what}, not kept")
         else:

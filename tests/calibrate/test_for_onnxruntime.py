@@ -50,8 +50,8 @@ def in_int8(error: float) -> Callable[[Scales], float]:
 def test_the_layer_behind_a_wide_one_is_int8_and_no_other() -> None:
     found, log = chosen(in_int8(1.4))
     assert list(found) == ["small"]
-    assert found["small"].startswith("float, it takes 8")  # the share of `wide`
-    assert log == [f"on ONNX Runtime small is INT8: {found['small']}; error 1.0000 to 1.4000"]
+    assert found["small"].startswith("in float it would take 8")  # the share of `wide`
+    assert log == [f"small in INT8 on ONNX Runtime: {found['small']}; error there 1.0000 to 1.4000"]
 
 
 def test_not_at_any_price() -> None:

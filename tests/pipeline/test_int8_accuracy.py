@@ -60,7 +60,8 @@ def measured(engine: Engine) -> float:
 def test_most_of_the_average_precision_stays(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The cache, whose ranges these are, is not measured here.
+    # Less than users wait for; the cache, whose ranges the second are, is not measured here.
+    monkeypatch.setattr("edgeyolo.calibrate.auto._PASSES", 120)
     monkeypatch.setattr("edgeyolo.calibrate.auto._PLAIN_PASSES", 60)
     if name == "yolox_nano":
         model = tmp_path / "model.onnx"
