@@ -57,7 +57,7 @@ def test_the_layer_behind_a_wide_one_is_int8_and_no_other() -> None:
 def test_not_at_any_price() -> None:
     found, log = chosen(in_int8(2.1))
     assert found == {}
-    assert log[0].endswith("error 1.0000 to 2.1000, not kept")
+    assert log[0].endswith("error there 1.0000 to 2.1000, not kept")
 
 
 def test_all_readers_of_a_wide_layer_or_none() -> None:
