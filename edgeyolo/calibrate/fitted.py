@@ -31,6 +31,10 @@ __all__ = ["with_fitted_weights"]
 # have many positions, make do with fewer.
 _MOST_IMAGES, _LEAST_IMAGES = 64, 16
 _MACS = 2e12  # work that the forward passes may cost
+# Output positions for each weight of a filter below which a layer is not fitted. Squeeze-and-excitation has
+# one position an image: 18 images cannot tell what 128 weights do, and rounding weights to make up for each
+# other there took a PicoDet's error from 0.0136 to 0.069; all its other layers brought it to 0.0103.
+_LEAST_POSITIONS = 2
 
 
 def with_fitted_weights(
@@ -69,6 +73,8 @@ def with_fitted_weights(
     )
     amax, steps, shift = {}, {}, {}
     for layer in layers:
+        if moments[layer.name].count < _LEAST_POSITIONS * (moments[layer.name].qq.shape[1] - 1):
+            continue
         weights, bias = (np.asarray(equal.constant(name)) for name in (layer.weight, layer.bias or ""))
         amax[layer.name] = _written(np.abs(weights).max(axis=(1, 2, 3)))
         step = weight_scale(weights, layer, amax[layer.name])

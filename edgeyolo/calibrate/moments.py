@@ -46,10 +46,12 @@ class Moments:
     Args:
         qq: Mean of ``q q^T``, shape ``(groups, n + 1, n + 1)``, ``n`` weights a filter.
         xq: Mean of ``x q^T``, the same shape.
+        count: Output positions, of all images.
     """
 
     qq: npt.NDArray[np.float64]
     xq: npt.NDArray[np.float64]
+    count: int
 
 
 def layers_with_moments(view: GraphView, plan: QuantPlan, left_out: Collection[str]) -> tuple[Layer, ...]:
@@ -174,7 +176,7 @@ class _Sums:
         self._count += x.shape[2]
 
     def moments(self) -> Moments:
-        return Moments(self._qq / self._count, self._xq / self._count)
+        return Moments(self._qq / self._count, self._xq / self._count, self._count)
 
 
 class _Patches:

@@ -25,7 +25,7 @@ PROVENANCE = Provenance(model_sha256="", preprocess_sha256="", manifest_sha256="
 
 
 def moments_of(x: Any, q: Any) -> Moments:
-    return Moments(q.T[None] @ q / len(q), x.T[None] @ q / len(q))
+    return Moments(q.T[None] @ q / len(q), x.T[None] @ q / len(q), len(q))
 
 
 def samples(count: int, inputs: int, *, step: float) -> tuple[Any, Any]:
@@ -167,11 +167,32 @@ def test_a_network_with_fitted_weights_is_nearer_on_images_not_seen() -> None:
     assert fitted() == scales
 
 
+@pytest.mark.parametrize("count", [8, 64])
+def test_a_layer_that_so_few_pictures_say_nothing_of_is_not_fitted(count: int) -> None:
+    """Squeeze-and-excitation has one position an image."""
+    net = Net()
+    stem = net.leaky(net.conv("stem", "images", 16, 3))
+    mean = net.op("GlobalAveragePool", [stem], "mean")
+    squeezed = net.op("Relu", [net.conv("squeeze", mean, 16, 16, 1)], "squeezed")
+    gate = net.op("Sigmoid", [net.conv("excite", squeezed, 16, 16, 1)], "gate")
+    net.conv("head", net.op("Mul", [stem, gate], "scaled"), 8, 16, 1)
+    model = net.model(["head"])
+    view = GraphView(model)
+    scales = with_fitted_weights(
+        view, quant_plan(view), uniform(model), images(count), count, progress=lambda done, total: None
+    )
+    often = {"stem", "head"} if count == 8 else {"stem", "head", "squeeze", "excite"}
+    assert scales.weight_steps.keys() == scales.weight_amax.keys() == scales.bias_shift.keys() == often
+    int8_model(model, scales, "tensorrt")
+
+
 def test_steps_stand_in_the_int8_model_as_they_were_written() -> None:
     model = detector()
     view = GraphView(model)
     plan = quant_plan(view)
-    scales = with_fitted_weights(view, plan, uniform(model), images(8), 8, progress=lambda done, total: None)
+    scales = with_fitted_weights(
+        view, plan, uniform(model), images(32), 32, progress=lambda done, total: None
+    )
     int8 = int8_model(model, scales, "tensorrt")
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in int8.graph.initializer}
     weights = adjusted_weights(view, plan, scales)
