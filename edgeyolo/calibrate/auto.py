@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoConfig", "choice_by_search"]
 
-_LEARN_MACS = 3.6e12  # work of learning ranges: a minute or so on two cores of a laptop
+_LEARN_WORK = 6e12  # multiply-adds of learning ranges: a minute or two on two cores
+# Multiply-adds that take as long as one value of an activation: a look took 240 ms with yolox_nano (0.52
+# billion multiply-adds, 30 million values) and 213 ms with yolov3-tiny (2.8 billion, 15 million).
+_VALUE = 90
 _PASSES = 300  # images that learning looks at
 _RATE = 0.03  # how far one step of it moves a range at first, relative
 _PLAIN_PASSES = 200  # the same, for the ranges of a calibration cache
@@ -264,9 +267,9 @@ class _Search:
         """Learn the range of every tensor, and of every channel that may have one of its own; fit to them."""
         passes = self._passes(_PASSES)
         if not passes:
-            self._log.append(
-                f"ranges are not learnt: {self._model.plan.macs / 1e9:.0f} billion multiply-adds are too many"
-            )
+            giga, mega = self._model.plan.macs / 1e9, self._model.values / 1e6
+            words = f"{giga:.1f} billion multiply-adds and {mega:.0f} million values of activations"
+            self._log.append(f"ranges are not learnt: {words} are too many")
             return
         before, error = self._scales, self._best
         groups = channel_groups(self._model.view, self._model.plan)
@@ -339,7 +342,8 @@ class _Search:
 
     def _passes(self, wanted: int) -> int:
         """Give the images that there is time to learn from; 0 where they are too few to be of use."""
-        passes = min(wanted, int(_LEARN_MACS / max(COST * self._model.plan.macs, 1)))
+        look = COST * (self._model.plan.macs + _VALUE * self._model.values)
+        passes = min(wanted, int(_LEARN_WORK / max(look, 1)))
         return passes if passes >= _LEAST_PASSES else 0
 
     def _spread(self, passes: int) -> Spread:

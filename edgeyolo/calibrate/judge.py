@@ -7,6 +7,7 @@ Owns which pictures judge what, and the float model's outputs for them. Refuses 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ class PlannedModel:
 
     Args:
         model: The model.
+
+    Attributes:
+        values: Values of all activations of one picture, where their shapes are known.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -43,6 +47,8 @@ class PlannedModel:
         self.view = GraphView(model)
         self.plan = quant_plan(self.view)
         self.groups = [group[0] for group in self.plan.groups]
+        shapes = [self.view.shapes.get(name, ()) for node in self.view.nodes for name in node.output]
+        self.values = sum(math.prod(shape) for shape in shapes if min(shape, default=0) > 0)
 
     def int8(self, scales: Scales, target: Target = "tensorrt") -> onnx.ModelProto:
         """Give the INT8 model; that of the search's target, where no other is wanted."""

@@ -12,9 +12,12 @@ pytest.importorskip("onnx")
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 
+from edgeyolo.calibrate import auto  # noqa: E402
 from edgeyolo.calibrate.auto import AutoConfig, choice_by_search  # noqa: E402
 from edgeyolo.calibrate.choice import Choice, choice_by_method  # noqa: E402
 from edgeyolo.calibrate.collect import collect, taps_for  # noqa: E402
+from edgeyolo.calibrate.judge import PlannedModel  # noqa: E402
+from edgeyolo.calibrate.learn import COST  # noqa: E402
 from edgeyolo.errors import DeadTensorError  # noqa: E402
 from edgeyolo.qdq import GraphView, int8_model, quant_plan  # noqa: E402
 from edgeyolo.qdq.placement import Target  # noqa: E402
@@ -105,6 +108,17 @@ def test_offsets_where_they_pay_and_the_cache_without_them() -> None:
 def test_the_same_images_give_the_same_scales() -> None:
     model = uneven()
     assert searched(model).scales == searched(model).scales
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"), [(70, "learnt in 70 looks"), (59, "ranges are not learnt: 0.0 billion")]
+)
+def test_learning_costs_what_it_may(looks: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = uneven()
+    found = PlannedModel(model)
+    look = COST * (found.plan.macs + auto._VALUE * found.values)
+    monkeypatch.setattr(auto, "_LEARN_WORK", looks * look + 1)
+    assert any(said in line for line in searched(model, target_agreement=0.0).log)
 
 
 def test_float_layers_only_within_the_budget() -> None:
