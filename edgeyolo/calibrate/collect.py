@@ -37,7 +37,7 @@ __all__ = ["Statistics", "Tap", "collect", "taps_for"]
 # 99.99th percentile by 7 % (root mean square over its tensors), which is less than a search step; 16384
 # still move it by 5 %: what is left comes from the borders, whose rows and columns 0 are seen more often.
 SAMPLES = 4096
-_HELD_BYTES = 64 << 20  # samples held back, to be counted many images at a time
+_HELD_BYTES = 16 << 20  # samples held back: many images a count, and no session waits for one
 _PREFIX = "edgeyolo/tap"
 
 
@@ -179,9 +179,11 @@ class _Counter:
             for tap in taps:
                 stop = start + tap.shape[0] if tap.shape else None
                 values = np.concatenate([array[:, start:stop] for array in columns[name]])
-                _require_finite(values, tap.tensor)
-                self._statistics.histograms[tap.tensor].add(values)
-                self._keep_channels(tap.tensor, -values.min(axis=(0, *range(2, values.ndim))))
+                low, high = values.min(axis=(0, *range(2, values.ndim))), values.max()
+                _require_finite(low, tap.tensor)  # a NaN anywhere is the least and the largest value
+                _require_finite(high, tap.tensor)
+                self._statistics.histograms[tap.tensor].add(values, float(low.min()), float(high))
+                self._keep_channels(tap.tensor, -low)
                 start = stop or 0
 
     def _extremes(

@@ -55,14 +55,20 @@ class Histogram:
         """Width of a bin."""
         return self.limit / BINS
 
-    def add(self, values: npt.NDArray[np.float32]) -> None:
+    def add(
+        self, values: npt.NDArray[np.float32], low: float | None = None, high: float | None = None
+    ) -> None:
         """Count finite values.
 
         Args:
             values: Any shape, float32.
+            low: The smallest of them, where it is known already.
+            high: The largest of them, likewise.
         """
         if values.size:
-            self.reach(float(values.min()), float(values.max()))
+            low = float(values.min()) if low is None else low
+            high = float(values.max()) if high is None else high
+            self.reach(low, high)
             self._count(values)
 
     def reach(self, low: float, high: float) -> None:
