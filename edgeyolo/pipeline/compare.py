@@ -28,6 +28,7 @@ from edgeyolo.pipeline.open_any import open_any
 from edgeyolo.runtime import Detector
 from edgeyolo.runtime.detector import CONF, IOU
 from edgeyolo.vision.draw import Painter
+from edgeyolo.vision.images import is_image_path
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -258,7 +259,8 @@ def _class_map(reference: tuple[str, ...], candidate: tuple[str, ...]) -> npt.ND
 def _write_jpegs(folder: Path, pictures: Iterator[tuple[str, npt.NDArray[np.uint8]]]) -> Iterator[Path]:
     cv2 = require("cv2", why="to write pictures")
     for rank, (name, picture) in enumerate(pictures, start=1):
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        own = Path(name).with_suffix("").as_posix() if is_image_path(name) else name
+        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in own)
         path = folder / f"{rank:02d}-{stem[-80:]}.jpg"
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
         write_bytes(path, data.tobytes())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def test_the_command_draws_prints_and_fails_below_the_limit(
     assert report["skipped"] == ["broken.png"]
     assert len(report["worst"]) == len(report["files"]) == 3
     assert all(cv2.imread(path).shape[1] == 2 * 64 + 4 for path in report["files"])
+    assert all(re.fullmatch(r"0\d-[^.]+\.jpg", Path(path).name) for path in report["files"])
     assert edgeyolo(*words, "--min-agreement", "0.1").returncode == 0
     text = edgeyolo("compare", reference, swapped, "--images", images)
     assert text.returncode == 0
