@@ -94,7 +94,7 @@ class Scales:
         plain: Scales of the graph as it is, without `channel_factors` and `offsets`, where it has either, and
             of tensors in front of a LeakyRelu with both sides held: what a TensorRT calibration cache needs,
             which cannot change weights. It takes from `tensors` what is not here.
-        int8_on_onnxruntime: Those of `float_layers` that are INT8 on ONNX Runtime, and why.
+        int8_on_onnxruntime: Those of `float_layers` that are INT8 on ONNX Runtime, and why; may be absent.
         format: Version of this format.
     """
 
@@ -183,8 +183,8 @@ def _from_json(data: dict[str, Any]) -> Scales:
             for name, item in data[key].items()
         }
 
-    def words(key: str) -> dict[str, str]:
-        return {str(name): str(text) for name, text in data.get(key, {}).items()}
+    def words(table: dict[str, Any]) -> dict[str, str]:
+        return {str(name): str(text) for name, text in table.items()}
 
     def channels(key: str) -> dict[str, tuple[float, ...]]:
         return {name: tuple(float(value) for value in values) for name, values in data[key].items()}
@@ -192,14 +192,14 @@ def _from_json(data: dict[str, Any]) -> Scales:
     return Scales(
         provenance=Provenance(**data["provenance"]),
         tensors=tensors("tensors"),
-        float_layers=words("float_layers"),
+        float_layers=words(data["float_layers"]),
         weight_amax=channels("weight_amax"),
         channel_factors=channels("channel_factors"),
         bias_shift=channels("bias_shift"),
-        weight_steps=words("weight_steps"),
+        weight_steps=words(data["weight_steps"]),
         offsets={str(name): float(value) for name, value in data["offsets"].items()},
         plain=tensors("plain"),
-        int8_on_onnxruntime=words("int8_on_onnxruntime"),
+        int8_on_onnxruntime=words(data.get("int8_on_onnxruntime", {})),
         format=data["format"],
     )
 

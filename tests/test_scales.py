@@ -45,6 +45,16 @@ def test_a_file_of_before_has_no_layers_of_onnxruntime(tmp_path: Path) -> None:
     assert read_scales(tmp_path / "scales.json").int8_on_onnxruntime == {}
 
 
+@pytest.mark.parametrize("key", ["float_layers", "weight_steps", "plain"])
+def test_a_file_that_lacks_a_table_is_refused(tmp_path: Path, key: str) -> None:
+    SCALES.write(tmp_path / "scales.json")
+    data = json.loads((tmp_path / "scales.json").read_text(encoding="utf-8"))
+    del data[key]
+    (tmp_path / "scales.json").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(CalibrationError, match=f"a scales file expected, KeyError: '{key}'"):
+        read_scales(tmp_path / "scales.json")
+
+
 def test_a_diff_can_be_read(tmp_path: Path) -> None:
     SCALES.write(tmp_path / "scales.json")
     lines = (tmp_path / "scales.json").read_text(encoding="utf-8").splitlines()

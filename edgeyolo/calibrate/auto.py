@@ -18,7 +18,7 @@ from edgeyolo.calibrate.equalize import channel_groups, equalizing_factors
 from edgeyolo.calibrate.feed import Spread
 from edgeyolo.calibrate.fitted import with_fitted_weights
 from edgeyolo.calibrate.float_layers import ENOUGH, leave_float
-from edgeyolo.calibrate.for_onnxruntime import int8_all_the_same, with_ranges_in_front
+from edgeyolo.calibrate.for_onnxruntime import keep_wide_layers_in_int8, with_ranges_in_front
 from edgeyolo.calibrate.judge import Judge, PlannedModel
 from edgeyolo.calibrate.learn import COST, learn_steps
 from edgeyolo.calibrate.local import LocalModel
@@ -267,7 +267,7 @@ class _Search:
         """Learn the range of every tensor, and of every channel that may have one of its own; fit to them."""
         passes = self._passes(_PASSES)
         if not passes:
-            giga, mega = self._model.plan.macs / 1e9, self._model.values / 1e6
+            giga, mega = self._model.plan.macs / 1e9, self._model.activation_values / 1e6
             words = f"{giga:.1f} billion multiply-adds and {mega:.0f} million values of activations"
             self._log.append(f"ranges are not learnt: {words} are too many")
             return
@@ -330,7 +330,7 @@ class _Search:
     def _choose_for_onnxruntime(self) -> None:
         """Choose what only ONNX Runtime reads, last, since it goes by all the rest."""
         self._scales = with_ranges_in_front(self._model.plan, self._statistics, self._scales)
-        chosen, log = int8_all_the_same(
+        chosen, log = keep_wide_layers_in_int8(
             self._given,
             self._scales,
             lambda scales: self._judge.error_on_onnxruntime(self._given, scales),
@@ -342,7 +342,7 @@ class _Search:
 
     def _passes(self, wanted: int) -> int:
         """Give the images that there is time to learn from; 0 where they are too few to be of use."""
-        look = COST * (self._model.plan.macs + _VALUE * self._model.values)
+        look = COST * (self._model.plan.macs + _VALUE * self._model.activation_values)
         passes = min(wanted, int(_LEARN_WORK / max(look, 1)))
         return passes if passes >= _LEAST_PASSES else 0
 

@@ -73,12 +73,13 @@ def with_fitted_weights(
     )
     amax, steps, shift = {}, {}, {}
     for layer in layers:
-        if moments[layer.name].count < _LEAST_POSITIONS * (moments[layer.name].qq.shape[1] - 1):
+        seen = moments[layer.name]
+        if seen.count < _LEAST_POSITIONS * (seen.qq.shape[1] - 1):
             continue
         weights, bias = (np.asarray(equal.constant(name)) for name in (layer.weight, layer.bias or ""))
         amax[layer.name] = _written(np.abs(weights).max(axis=(1, 2, 3)))
         step = weight_scale(weights, layer, amax[layer.name])
-        fitted = fit(weights.astype(np.float64), bias.astype(np.float64), step, moments[layer.name])
+        fitted = fit(weights.astype(np.float64), bias.astype(np.float64), step, seen)
         steps[layer.name] = packed_steps(fitted.steps - nearest_steps(weights, step))
         shift[layer.name] = _written(fitted.bias - bias)
     return dataclasses.replace(plain, weight_amax=amax, weight_steps=steps, bias_shift=shift)

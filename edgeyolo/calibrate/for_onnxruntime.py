@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeyolo.calibrate.judge import PlannedModel
     from edgeyolo.qdq.plan import Layer, QuantPlan
 
-__all__ = ["int8_all_the_same", "with_ranges_in_front"]
+__all__ = ["keep_wide_layers_in_int8", "with_ranges_in_front"]
 
 # Multiply-adds for one value of the result from which INT8 pays whatever is around: 3x3 convolutions with 64
 # to 512 channels are 2.5 to 4.2 times faster on AVX-512 VNNI. Around narrower ones see `int8_layers`.
@@ -45,7 +45,7 @@ def with_ranges_in_front(plan: QuantPlan, statistics: Statistics, scales: Scales
     return dataclasses.replace(scales, tensors={**scales.tensors, **new}, plain={**old, **scales.plain})
 
 
-def int8_all_the_same(
+def keep_wide_layers_in_int8(
     model: PlannedModel,
     scales: Scales,
     error: Callable[[Scales], float],

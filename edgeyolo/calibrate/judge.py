@@ -39,7 +39,7 @@ class PlannedModel:
         model: The model.
 
     Attributes:
-        values: Values of all activations of one picture, where their shapes are known.
+        activation_values: Values of all activations of one picture, where their shapes are known.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -48,7 +48,7 @@ class PlannedModel:
         self.plan = quant_plan(self.view)
         self.groups = [group[0] for group in self.plan.groups]
         shapes = [self.view.shapes.get(name, ()) for node in self.view.nodes for name in node.output]
-        self.values = sum(math.prod(shape) for shape in shapes if min(shape, default=0) > 0)
+        self.activation_values = sum(math.prod(shape) for shape in shapes if min(shape, default=0) > 0)
 
     def int8(self, scales: Scales, target: Target = "tensorrt") -> onnx.ModelProto:
         """Give the INT8 model; that of the search's target, where no other is wanted."""

@@ -147,7 +147,7 @@ class Calibration:
     def float_macs(self) -> float:
         """Share of the multiply-adds that the scales leave in float, 0..1."""
         left = self.choice.scales.float_layers
-        return sum(layer.macs for layer in self.plan.layers if layer.name in left) / (self.plan.macs or 1)
+        return self.plan.share(layer for layer in self.plan.layers if layer.name in left)
 
     @property
     def _over_budget(self) -> bool:
@@ -162,7 +162,7 @@ class Calibration:
     @property
     def int8_macs(self) -> float:
         """Share of the multiply-adds that is INT8 on the target, 0..1."""
-        return sum(layer.macs for layer in self.int8_layers) / (self.plan.macs or 1)
+        return self.plan.share(self.int8_layers)
 
     @property
     def int8_layers(self) -> tuple[Layer, ...]:
@@ -227,7 +227,7 @@ class Calibration:
             "labelled": self._labelled_json(),
             "int8_macs": self.int8_macs,
             "layers": len(self.plan.layers),
-            "float_layers": dict(self.choice.scales.float_layers),
+            "float_layers": float_layers_on(self.config.target, self.choice.scales),
             "images": len(self.checked.manifest) if self.checked else 0,
             "findings": [dataclasses.asdict(f) for f in self.checked.findings] if self.checked else [],
             "movement": self.movement and dataclasses.asdict(self.movement),

@@ -164,9 +164,8 @@ def _int8_note(model: onnx.ModelProto, scales: Scales, target: Backend) -> str:
     """Say how much of the network is INT8: a target may compute more in float than the scales say."""
     plan = quant_plan(GraphView(model))
     int8 = int8_layers(plan, target, scales)
-    share = sum(layer.macs for layer in int8) / (plan.macs or 1)
     layers = f"{len(int8)} of {len(plan.layers)} layers"
-    return f"INT8 on {target}: {layers}, {share:.1%} of the multiply-adds; the rest in float"
+    return f"INT8 on {target}: {layers}, {plan.share(int8):.1%} of the multiply-adds; the rest in float"
 
 
 def _check_manifest(scales: Scales, manifest: Path) -> None:

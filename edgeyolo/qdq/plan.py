@@ -75,6 +75,10 @@ class QuantPlan:
         """Multiply-adds of all layers for one image."""
         return sum(layer.macs for layer in self.layers)
 
+    def share(self, layers: Iterable[Layer]) -> float:
+        """Give the part of the multiply-adds that some of the layers have, 0..1."""
+        return sum(layer.macs for layer in layers) / (self.macs or 1)
+
 
 def quant_plan(view: GraphView) -> QuantPlan:
     """Plan INT8 for a float model.

@@ -116,7 +116,7 @@ def test_the_same_images_give_the_same_scales() -> None:
 def test_learning_costs_what_it_may(looks: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = uneven()
     found = PlannedModel(model)
-    look = COST * (found.plan.macs + auto._VALUE * found.values)
+    look = COST * (found.plan.macs + auto._VALUE * found.activation_values)
     monkeypatch.setattr(auto, "_LEARN_WORK", looks * look + 1)
     assert any(said in line for line in searched(model, target_agreement=0.0).log)
 

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.needs("onnx", "onnxruntime")
 pytest.importorskip("onnx")
 
-from edgeyolo.calibrate.for_onnxruntime import int8_all_the_same  # noqa: E402
+from edgeyolo.calibrate.for_onnxruntime import keep_wide_layers_in_int8  # noqa: E402
 from edgeyolo.calibrate.judge import PlannedModel  # noqa: E402
 from edgeyolo.qdq import int8_model  # noqa: E402
 from edgeyolo.qdq.placement import int8_layers  # noqa: E402
@@ -39,7 +39,7 @@ def chosen(
 ) -> tuple[dict[str, str], list[str]]:
     model = two_branches()
     scales = scales_of(model.model, float_layers=LEFT)
-    return int8_all_the_same(model, scales, error, budget=int(budget * model.plan.macs), dead=dead)
+    return keep_wide_layers_in_int8(model, scales, error, budget=int(budget * model.plan.macs), dead=dead)
 
 
 def in_int8(error: float) -> Callable[[Scales], float]:
@@ -67,7 +67,7 @@ def test_all_readers_of_a_wide_layer_or_none() -> None:
         net.conv(f"{name}_head", net.leaky(net.conv(name, wide, 8, 64, 1)), 8, 8, 1)
     model = PlannedModel(net.model(["one_head", "two_head"]))
     scales = scales_of(model.model, float_layers={"one": "", "two": ""})
-    found, log = int8_all_the_same(model, scales, lambda scales: 1.0, budget=0, dead=())
+    found, log = keep_wide_layers_in_int8(model, scales, lambda scales: 1.0, budget=0, dead=())
     assert list(found) == ["one", "two"]
     assert len(log) == 1
 
