@@ -9,6 +9,8 @@ the project's own detector, mAP by the project's own evaluation.
     python tools/bench_calibration.py MODEL.onnx CALIBRATION_IMAGES --images DIR --annotations COCO.json
 
 What is asked of the others is what their documentation recommends, with the settings that TensorRT needs.
+NNCF gives what depthwise convolutions read one scale a channel, which TensorRT does not load;
+``nncf-tensor`` has one a tensor. (Its picture is uint8 in both; int8 cannot be forced.)
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ sys.path.insert(0, str(PROJECT))  # an environment of its own has no EdgeYOLO in
 
 TOOLS = (
     "ours-auto", "ours-entropy", "ours-mse", "ours-percentile", "ours-minmax",
-    "ort-minmax", "ort-entropy", "ort-percentile", "nncf", "modelopt-max", "modelopt-entropy",
+    "ort-minmax", "ort-entropy", "ort-percentile", "nncf", "nncf-tensor", "modelopt-max", "modelopt-entropy",
 )  # fmt: skip
 FUSED_OPS = ["Conv", "Gemm", "MatMul"]
 
@@ -195,6 +197,13 @@ def _ort(model: str, feed: Any, method: str, output: Path) -> Callable[[], str]:
 def _nncf(model: str, feed: Any, method: str, output: Path) -> Callable[[], str]:
     import nncf
     import onnx
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        QuantizationParameters,
+    )
+
+    one_scale = QuantizationParameters(per_channel=False)
+    advanced = AdvancedQuantizationParameters(activations_quantization_params=one_scale)
 
     def work() -> str:
         data = nncf.Dataset(feed, lambda batch: {feed.input_name: batch})
@@ -204,6 +213,7 @@ def _nncf(model: str, feed: Any, method: str, output: Path) -> Callable[[], str]
             preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: what TensorRT loads
             target_device=nncf.TargetDevice.ANY,
             subset_size=len(feed.manifest),
+            advanced_parameters=advanced if method == "tensor" else None,
         )
         onnx.save(done, output)
         return str(nncf.__version__)

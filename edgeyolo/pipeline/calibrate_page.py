@@ -126,7 +126,7 @@ def _accuracy(result: Calibration) -> Iterator[tuple[str, str, str]]:
 
 def _layers(result: Calibration) -> Iterator[LayerRow]:
     scales = result.choice.scales
-    left = float_layers_on(result.config.target, scales)
+    left = float_layers_on(result.config.target, result.plan, scales)
     int8 = {layer.name for layer in result.int8_layers}
     macs = result.plan.macs or 1
     for layer in result.plan.layers:

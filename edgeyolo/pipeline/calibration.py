@@ -227,7 +227,7 @@ class Calibration:
             "labelled": self._labelled_json(),
             "int8_macs": self.int8_macs,
             "layers": len(self.plan.layers),
-            "float_layers": float_layers_on(self.config.target, self.choice.scales),
+            "float_layers": float_layers_on(self.config.target, self.plan, self.choice.scales),
             "images": len(self.checked.manifest) if self.checked else 0,
             "findings": [dataclasses.asdict(f) for f in self.checked.findings] if self.checked else [],
             "movement": self.movement and dataclasses.asdict(self.movement),
@@ -247,7 +247,7 @@ class Calibration:
 
     def lines(self) -> Iterator[str]:
         """Give the result as text."""
-        left = float_layers_on(self.config.target, self.choice.scales)
+        left = float_layers_on(self.config.target, self.plan, self.choice.scales)
         yield self.verdict
         yield (
             f"INT8: {self.int8_macs:.1%} of the multiply-adds, {len(left)} of "

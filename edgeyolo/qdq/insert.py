@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["int8_model", "require_opset", "scale_name"]
 
 _KEPT_ENTRIES = ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string")
-_CHANNEL_BLOCK = 4
 _FIRST_PER_AXIS_OPSET = 13  # QuantizeLinear-13 brought `axis`
 
 
@@ -65,7 +64,7 @@ def int8_model(
         model = whole
     view = GraphView(model)
     plan = plan or quant_plan(view)
-    scales = dataclasses.replace(scales, float_layers=float_layers_on(target, scales))
+    scales = dataclasses.replace(scales, float_layers=float_layers_on(target, plan, scales))
     if scales.offsets and target == "onnxruntime":
         scales = without_offsets(view, plan, scales)
     writer = _Writer(view, adjusted_weights(view, plan, scales))
@@ -83,10 +82,7 @@ def int8_model(
             )
         # Else the scales are a cache's that knows a part of the model: what no INT8 layer reads stays float.
     for layer in layers:
-        missing = _missing_channels(view, layer) if target == "onnxruntime" else 0
-        if missing:
-            writer.widen_input(layer.input, missing)
-        writer.quantise_weight(layer, scales.weight_amax.get(layer.name), missing)
+        writer.quantise_weight(layer, scales.weight_amax.get(layer.name))
     return writer.model(pools_first=target == "onnxruntime")
 
 
@@ -94,21 +90,6 @@ def _grids(view: GraphView, plan: QuantPlan, target: Target, scales: Scales) -> 
     if target == "onnxruntime":
         return uint8_grids(view, plan, scales)
     return {name: symmetric_grid(scale) for name, scale in scales.tensors.items()}
-
-
-def _missing_channels(view: GraphView, layer: Layer) -> int:
-    """Count the channels of zeros that make a Conv on the picture faster.
-
-    ONNX Runtime's direct convolution takes input channels by fours; others go through im2col, which at the
-    picture's size costs more than the arithmetic. Measured at 416x416 on AVX-512 VNNI, 3x3, 3 to 16 channels:
-    8.2 to 10.7 ms as it is, 2.1 ms and 0.15 ms for the padding; with 8 output channels it brings nothing.
-
-    Source: onnxruntime/core/mlas/lib/convsym.cpp, KernelInputChannelAlignment; and measured.
-    """
-    fits = layer.op == "Conv" and layer.groups == 1 and layer.channels % 8 == 0 and layer.channels >= 16
-    alone = layer.input in view.inputs and view.consumers[layer.input] == [layer.node]
-    channels = view.shapes.get(layer.input, (0, 0))[1]
-    return -channels % _CHANNEL_BLOCK if fits and alone and channels > 0 else 0
 
 
 def require_opset(model: onnx.ModelProto) -> None:
@@ -147,33 +128,17 @@ class _Writer:
         for reader in pair.readers:
             self._rewired[reader] = f"{pair.tensor}_dq"
 
-    def quantise_weight(self, layer: Layer, amax: tuple[float, ...] | None, missing: int) -> None:
-        """Add the pair of a layer's weights, per output channel, and zeros for `missing` input channels."""
-        weight = layer.weight
+    def quantise_weight(self, layer: Layer, amax: tuple[float, ...] | None) -> None:
+        """Add the pair of a layer's weights, per output channel."""
         name = f"{layer.name}_weight"  # a weight that two layers share gets a pair for each
-        values = np.asarray(self._constants.get(weight, self._view.constant(weight)))
+        values = np.asarray(self._constants.get(layer.weight, self._view.constant(layer.weight)))
         scale = weight_scale(values, layer, amax)
-        if missing:
-            weight = f"{layer.name}_widened"
-            self._constants[weight] = np.pad(values, [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)])
         self._constants[f"{name}_scale"] = scale
         self._constants[f"{name}_zero_point"] = np.zeros(len(scale), np.int8)
         self._before[layer.node] = self._pair(
-            weight, f"{name}_scale", f"{name}_zero_point", axis=layer.channel_axis, name=name
+            layer.weight, f"{name}_scale", f"{name}_zero_point", axis=layer.channel_axis, name=name
         )
         self._rewired[layer.node, 1] = f"{name}_dq"
-
-    def widen_input(self, tensor: str, missing: int) -> None:
-        """Put channels of zeros behind those of a tensor, between its Q and DQ: codes are a byte each."""
-        name = f"{tensor}_widened"
-        pads = np.zeros((2, len(self._view.shapes[tensor])), np.int64)
-        pads[1, 1] = missing
-        self._constants[f"{name}_pads"] = pads.reshape(-1)
-        quantise, dequantise = self._behind[tensor]
-        codes, zero = quantise.output[0], quantise.input[2]
-        pad = self._helper.make_node("Pad", [codes, f"{name}_pads", zero], [name], name=name)
-        dequantise.input[0] = name
-        self._behind[tensor] = [quantise, pad, dequantise]
 
     def _pair(
         self, tensor: str, scale: str, zero: str, *, axis: int | None = None, name: str | None = None

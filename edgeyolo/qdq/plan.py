@@ -58,12 +58,14 @@ class QuantPlan:
         sources: For every group (by its first tensor), the tensors whose values fill it: those that no
             mover makes. Their histograms together are the group's.
         residuals: The Adds whose result is quantised.
+        inputs: What is given to the model: the picture.
     """
 
     layers: tuple[Layer, ...]
     groups: tuple[tuple[str, ...], ...]
     sources: Mapping[str, tuple[str, ...]]
     residuals: tuple[Residual, ...]
+    inputs: tuple[str, ...]
 
     @property
     def group_of(self) -> dict[str, str]:
@@ -114,6 +116,7 @@ def quant_plan(view: GraphView) -> QuantPlan:
         groups=groups,
         sources={group[0]: tuple(sources_of(view, group)) for group in groups},
         residuals=tuple(residuals),
+        inputs=tuple(view.inputs),
     )
 
 
