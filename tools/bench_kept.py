@@ -9,7 +9,8 @@ anew with replacement a few hundred times, and the ratio of the two precisions i
 
 ``--without`` leaves out what was calibrated with. *Pooled* takes the boxes of all classes as one list: with
 80 classes and a few hundred pictures most classes have few boxes, and the mean over classes is as noisy as
-these. Every graph is computed as its Q/DQ nodes are written.
+these. *Error* is what calibration makes less, at the outputs, of the same pictures: it tells two calibrations
+apart whose average precision differs by luck. Every graph is computed as its Q/DQ nodes are written.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edgeyolo.calibrate.agreement import OutputDeviation
 from edgeyolo.detections import Detections
 from edgeyolo.evaluate.annotations import TrueBox, read_annotations
 from edgeyolo.evaluate.average_precision import MAX_DETECTIONS
@@ -54,13 +56,17 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = spec_of(arguments.model)
     pictures = pictures_of(arguments.data, spec, arguments.without)
-    known = judged(arguments.model, spec, pictures)
+    known, reference = judged(arguments.model, spec, pictures)
+    deviation = OutputDeviation(reference)
     weights = drawn(len(pictures))
     base = measured(known, weights)
     say(arguments.json, {"model": str(arguments.model), "images": len(pictures), **summary(base)})
     for path in arguments.int8:
-        found = measured(judged(path, spec, pictures), weights)
-        say(arguments.json, {"model": str(path), **summary(found), **kept(found, base)})
+        int8, outputs = judged(path, spec, pictures)
+        found = measured(int8, weights)
+        error = sum(deviation.of(index, each) for index, each in enumerate(outputs))
+        row = {"model": str(path), **summary(found), **kept(found, base), "error": round(error, 4)}
+        say(arguments.json, row)
 
 
 def say(as_json: bool, row: dict[str, object]) -> None:
@@ -129,9 +135,12 @@ def pictures_of(data: Iterable[tuple[str, str]], spec: ModelSpec, without: Path 
     return found
 
 
-def judged(path: Path, spec: ModelSpec, pictures: Sequence[Labelled]) -> Judged:
-    """Run a graph over the pictures and match its boxes with the true ones, as COCO does."""
+def judged(
+    path: Path, spec: ModelSpec, pictures: Sequence[Labelled]
+) -> tuple[Judged, list[list[npt.NDArray[np.float32]]]]:
+    """Run a graph over the pictures and match its boxes with the true ones, as COCO does; and its outputs."""
     engine = TrialEngine(onnx.load(path), spec, precision="int8", fuse=False)
+    engine.recorded = outputs = []
     detector = Detector(engine, conf=CONF, iou=IOU, multi_label=True)
     rows: list[tuple[int, int, float, Array, Array]] = []
     for index, picture in enumerate(pictures):
@@ -143,7 +152,7 @@ def judged(path: Path, spec: ModelSpec, pictures: Sequence[Labelled]) -> Judged:
         for box, class_id in zip(picture.boxes, picture.classes, strict=True)
         if not box.crowd
     ]
-    return Judged(
+    result = Judged(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),
         np.array([row[3] for row in rows], bool).reshape(-1, len(LIMITS)),
@@ -151,6 +160,7 @@ def judged(path: Path, spec: ModelSpec, pictures: Sequence[Labelled]) -> Judged:
         np.array([index for index, _ in solid], np.int64),
         np.array([class_id for _, class_id in solid], np.int64),
     )
+    return result, outputs
 
 
 def matched(
