@@ -10,10 +10,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeyolo.errors import CalibrationError, StaleScalesError
 from edgeyolo.files import write_text
@@ -21,7 +21,10 @@ from edgeyolo.spec import Preprocess
 
 __all__ = ["Provenance", "Scales", "TensorScale", "preprocess_sha256", "read_scales"]
 
+T = TypeVar("T")
+
 FORMAT = 2
+_LATER = frozenset({"int8_on_onnxruntime"})  # tables that a file of before does not have
 LEVELS = 127  # symmetric int8: -127..127 carry the range, scale = amax / 127
 
 
@@ -161,6 +164,8 @@ def read_scales(path: Path | str) -> Scales:
     hint = "edgeyolo calibrate MODEL.onnx IMAGES -o DIR writes one"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise CalibrationError(f"a scales file expected, {_found(data)}")
         if data["format"] != FORMAT:
             raise StaleScalesError(f"{path}: format {FORMAT} expected, {data['format']} found", hint=hint)
         return _from_json(data)
@@ -170,38 +175,56 @@ def read_scales(path: Path | str) -> Scales:
         raise
     except CalibrationError as exc:
         raise CalibrationError(f"{path}: {exc.message}", hint=hint) from exc
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError) as exc:
         raise CalibrationError(
             f"{path}: a scales file expected, {type(exc).__name__}: {exc}", hint=hint
         ) from exc
 
 
 def _from_json(data: dict[str, Any]) -> Scales:
-    def tensors(key: str) -> dict[str, TensorScale]:
-        return {
-            name: TensorScale(amax=float(item["amax"]), method=str(item["method"]))
-            for name, item in data[key].items()
-        }
+    def table(key: str, convert: Callable[[Any], T], expected: str) -> dict[str, T]:
+        values = data.get(key, {} if key in _LATER else None)
+        if not isinstance(values, dict):
+            raise CalibrationError(f"{key}: a table expected, {_found(values)}")
+        found = {}
+        for name, value in values.items():
+            try:
+                found[name] = convert(value)
+            except (CalibrationError, ValueError, KeyError, TypeError) as exc:
+                words = f"{key}: {expected} expected for {name!r}, {_found(value)}"
+                raise CalibrationError(words) from exc
+        return found
 
-    def words(table: dict[str, Any]) -> dict[str, str]:
-        return {str(name): str(text) for name, text in table.items()}
+    def tensors(key: str) -> dict[str, TensorScale]:
+        return table(key, _tensor_scale, "a positive finite amax and a method")
 
     def channels(key: str) -> dict[str, tuple[float, ...]]:
-        return {name: tuple(float(value) for value in values) for name, values in data[key].items()}
+        return table(key, lambda values: tuple(float(value) for value in values), "numbers")
+
+    def words(key: str) -> dict[str, str]:
+        return table(key, str, "words")
 
     return Scales(
         provenance=Provenance(**data["provenance"]),
         tensors=tensors("tensors"),
-        float_layers=words(data["float_layers"]),
+        float_layers=words("float_layers"),
         weight_amax=channels("weight_amax"),
         channel_factors=channels("channel_factors"),
         bias_shift=channels("bias_shift"),
-        weight_steps=words(data["weight_steps"]),
-        offsets={str(name): float(value) for name, value in data["offsets"].items()},
+        weight_steps=words("weight_steps"),
+        offsets=table("offsets", float, "a number"),
         plain=tensors("plain"),
-        int8_on_onnxruntime=words(data.get("int8_on_onnxruntime", {})),
+        int8_on_onnxruntime=words("int8_on_onnxruntime"),
         format=data["format"],
     )
+
+
+def _tensor_scale(item: Any) -> TensorScale:
+    return TensorScale(amax=float(item["amax"]), method=str(item["method"]))
+
+
+def _found(value: object) -> str:
+    return "nothing found" if value is None else f"{json.dumps(value):.60} found"
 
 
 def _block(value: object) -> str:

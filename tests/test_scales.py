@@ -1,6 +1,7 @@
 """``scales.json``: what goes in comes out, stale ones are named, wrong ones are refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_file_that_lacks_a_table_is_refused(tmp_path: Path, key: str) -> None:
     data = json.loads((tmp_path / "scales.json").read_text(encoding="utf-8"))
     del data[key]
     (tmp_path / "scales.json").write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(CalibrationError, match=f"a scales file expected, KeyError: '{key}'"):
+    with pytest.raises(CalibrationError, match=f"{key}: a table expected, nothing found"):
         read_scales(tmp_path / "scales.json")
 
 
@@ -80,8 +81,15 @@ def test_a_range_is_positive_and_finite(amax: float) -> None:
     ("change", "message"),
     [
         ({"format": 99}, "format 2 expected, 99 found"),
-        ({"tensors": {"images": {"amax": -1, "method": ""}}}, "positive finite number expected, -1.0 found"),
-        ({"tensors": {"images": 3}}, "a scales file expected, TypeError"),
+        (
+            {"tensors": {"images": {"amax": -1, "method": ""}}},
+            "tensors: a positive finite amax and a method expected for 'images', {",
+        ),
+        ({"tensors": {"images": 3}}, "amax and a method expected for 'images', 3 found"),
+        ({"tensors": {"images": {"amax": 1.0}}}, "amax and a method expected for 'images'"),
+        ({"int8_on_onnxruntime": ["stem"]}, 'int8_on_onnxruntime: a table expected, ["stem"] found'),
+        ({"bias_shift": {"stem": ["a"]}}, "bias_shift: numbers expected for 'stem', [\"a\"] found"),
+        ({"offsets": {"stem": []}}, "offsets: a number expected for 'stem', [] found"),
         ({"provenance": {}}, "a scales file expected, TypeError"),
     ],
 )
@@ -89,7 +97,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, change: dict[str, object], mess
     path = tmp_path / "scales.json"
     SCALES.write(path)
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
-    with pytest.raises(CalibrationError, match=message):
+    with pytest.raises(CalibrationError, match=re.escape(message)):
         read_scales(path)
 
 
