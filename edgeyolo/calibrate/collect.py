@@ -4,11 +4,11 @@ Owns the taps, small sub-graphs behind each tensor that hand out a sample of its
 and the threads that run them. Memory depends on the number of tensors, not of images. Refuses to choose a
 range (`edgeyolo.calibrate.amax`).
 
-The cost is kept near that of the bare forward passes in four ways: a LeakyRelu's input is not looked at,
+The cost is kept near that of the bare forward passes in five ways: a LeakyRelu's input is not looked at,
 since its output tells it; concatenated and pooled tensors are not either, since their sources do; a tap
-takes every n-th position by a MaxPool of size one, which ONNX Runtime runs in its own blocked layout, and
-the taps of one grid leave the graph as one tensor; and images run side by side, one thread each, which
-serves small networks better than many threads for one image.
+takes every n-th position by a MaxPool of size one, which ONNX Runtime runs in its own blocked layout; a
+tensor is looked at when it is made, while it is in the caches, and freed; and images run side by side, one
+thread each, which serves small networks better than many threads for one image.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ __all__ = ["Statistics", "Tap", "collect", "taps_for"]
 SAMPLES = 4096
 _HELD_BYTES = 16 << 20  # samples held back: many images a count, and no session waits for one
 _PREFIX = "edgeyolo/tap"
+_ALL = f"{_PREFIX}/all"  # one output: sample, largest, and negative of the least of every tap, side by side
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,9 @@ class Tap:
     signed: bool
 
     @property
-    def output(self) -> str:
-        """Graph output that carries the sample, one for all taps of one grid."""
-        if not self.shape:
-            return self.tensor
-        rows, columns = (-(-size // self.stride) for size in self.shape[1:])
-        return f"{_PREFIX}/{rows}x{columns}"
+    def sample(self) -> tuple[int, ...]:
+        """Shape of the sample of one image."""
+        return (self.shape[0], *(-(-size // self.stride) for size in self.shape[1:]))
 
 
 @dataclass
@@ -145,17 +143,13 @@ def collect(
 
 
 class _Counter:
-    """Cuts the shared outputs into the taps' samples and counts them, many images at a time."""
+    """Cuts the taps' outputs into samples and extremes and counts them, many images at a time."""
 
     def __init__(self, taps: Sequence[Tap], statistics: Statistics) -> None:
         self._statistics = statistics
-        self._slots: dict[str, list[Tap]] = {}
-        for tap in taps:
-            self._slots.setdefault(tap.output, []).append(tap)
-        self._high = [tap for tap in taps if tap.shape]
-        self._low = [tap for tap in self._high if tap.signed]
-        self.outputs = [*self._slots]
-        self.outputs += [f"{_PREFIX}/high"] * bool(self._high) + [f"{_PREFIX}/low"] * bool(self._low)
+        self._sized = [tap for tap in taps if tap.shape]
+        self._whole = [tap for tap in taps if not tap.shape]
+        self.outputs = [_ALL] * bool(self._sized) + [tap.tensor for tap in self._whole]
         self._held: list[list[npt.NDArray[np.float32]]] = []
         self._held_bytes = 0
 
@@ -172,36 +166,36 @@ class _Counter:
             return
         columns = dict(zip(self.outputs, zip(*self._held, strict=True), strict=True))
         self._held, self._held_bytes = [], 0
-        self._extremes(columns, "high", self._high, 1)
-        self._extremes(columns, "low", self._low, -1)
-        for name, taps in self._slots.items():
-            start = 0
-            for tap in taps:
-                stop = start + tap.shape[0] if tap.shape else None
-                values = np.concatenate([array[:, start:stop] for array in columns[name]])
-                low, high = values.min(axis=(0, *range(2, values.ndim))), values.max()
-                _require_finite(low, tap.tensor)  # a NaN anywhere is the least and the largest value
-                _require_finite(high, tap.tensor)
-                self._statistics.histograms[tap.tensor].add(values, float(low.min()), float(high))
-                self._keep_channels(tap.tensor, -low)
-                start = stop or 0
-
-    def _extremes(
-        self, columns: dict[str, tuple[npt.NDArray[np.float32], ...]], name: str, taps: list[Tap], sign: int
-    ) -> None:
-        """Take the exact range of every tap, a channel."""
-        if not taps:
-            return
-        every = np.concatenate([array[:, :, 0, 0] for array in columns[f"{_PREFIX}/{name}"]]).max(axis=0)
         start = 0
-        for tap in taps:
-            stop = start + tap.shape[0]
-            value = every[start:stop]
-            start = stop
-            _require_finite(value, tap.tensor)
-            self._keep_channels(tap.tensor, value)
-            extreme = sign * float(value.max())
-            self._statistics.histograms[tap.tensor].reach(min(extreme, 0.0), max(extreme, 0.0))
+
+        def cut(size: int) -> npt.NDArray[np.float32]:
+            nonlocal start
+            start += size
+            return np.concatenate([array[:, start - size : start] for array in columns[_ALL]])
+
+        for tap in self._sized:
+            self._count(tap.tensor, cut(math.prod(tap.sample)).reshape(-1, *tap.sample))
+            self._extreme(tap.tensor, cut(tap.shape[0]), 1)
+            if tap.signed:
+                self._extreme(tap.tensor, cut(tap.shape[0]), -1)
+        for tap in self._whole:
+            self._count(tap.tensor, np.concatenate(columns[tap.tensor]))
+
+    def _count(self, tensor: str, values: npt.NDArray[np.float32]) -> None:
+        """Count a sample."""
+        low, high = values.min(axis=(0, *range(2, values.ndim))), values.max()
+        _require_finite(low, tensor)  # a NaN anywhere is the least and the largest value
+        _require_finite(high, tensor)
+        self._statistics.histograms[tensor].add(values, float(low.min()), float(high))
+        self._keep_channels(tensor, -low)
+
+    def _extreme(self, tensor: str, values: npt.NDArray[np.float32], sign: int) -> None:
+        """Take the exact end of a range, a channel: the largest value, or the negative of the least."""
+        value = values.max(axis=0)
+        _require_finite(value, tensor)
+        self._keep_channels(tensor, value)
+        extreme = sign * float(value.max())
+        self._statistics.histograms[tensor].reach(min(extreme, 0.0), max(extreme, 0.0))
 
     def _keep_channels(self, tensor: str, value: npt.NDArray[np.float32]) -> None:
         known = self._statistics.channel_amax
@@ -224,26 +218,31 @@ def _tapped(model: onnx.ModelProto, taps: Sequence[Tap]) -> bytes:
     tapped.CopyFrom(model)
     graph = tapped.graph
     own = {value.name for value in graph.output}
-    joined: dict[str, list[str]] = {}
+    parts: list[str] = []
 
     def node(op: str, tensor: str, suffix: str, **attributes: Any) -> str:
         name = f"{_PREFIX}/{suffix}/{tensor}"
         graph.node.append(helper.make_node(op, [tensor], [name], name=name, **attributes))
         return name
 
-    for tap in taps:
+    def part(value: str) -> str:
+        return node("Flatten", value, "flat", axis=1)
+
+    # ONNX Runtime numbers the nodes while it optimises, and begins with what the last of the graph need: the
+    # first tensor's taps come last, and all lead to one node, or they would be computed behind the network.
+    for tap in reversed(taps):
         if not tap.shape:
             if tap.tensor not in own:
                 graph.output.append(helper.make_empty_tensor_value_info(tap.tensor))
             continue
         strides = [tap.stride, tap.stride]
-        sample = node("MaxPool", tap.tensor, "sample", kernel_shape=[1, 1], strides=strides)
-        joined.setdefault(tap.output, []).append(sample)
-        joined.setdefault(f"{_PREFIX}/high", []).append(node("GlobalMaxPool", tap.tensor, "high"))
+        found = [part(node("MaxPool", tap.tensor, "sample", kernel_shape=[1, 1], strides=strides))]
+        found.append(part(node("GlobalMaxPool", tap.tensor, "high")))
         if tap.signed:
             negative = node("Neg", tap.tensor, "negative")
-            joined.setdefault(f"{_PREFIX}/low", []).append(node("GlobalMaxPool", negative, "low"))
-    for name, parts in joined.items():
-        graph.node.append(helper.make_node("Concat", parts, [name], name=name, axis=1))
-        graph.output.append(helper.make_empty_tensor_value_info(name))
+            found.append(part(node("GlobalMaxPool", negative, "low")))
+        parts = found + parts
+    if parts:
+        graph.node.append(helper.make_node("Concat", parts, [_ALL], name=_ALL, axis=1))
+        graph.output.append(helper.make_empty_tensor_value_info(_ALL))
     return bytes(tapped.SerializeToString())
