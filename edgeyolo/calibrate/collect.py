@@ -221,13 +221,13 @@ def _tapped(model: onnx.ModelProto, taps: Sequence[Tap]) -> bytes:
     own = {value.name for value in graph.output}
     parts: list[str] = []
 
-    def node(op: str, tensor: str, suffix: str, **attributes: Any) -> str:
-        name = f"{_PREFIX}/{suffix}/{tensor}"
-        graph.node.append(helper.make_node(op, [tensor], [name], name=name, **attributes))
+    def node(op: str, inputs: list[str], suffix: str, **attributes: Any) -> str:
+        name = f"{_PREFIX}/{suffix}/{inputs[0]}"
+        graph.node.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
 
     def part(value: str) -> str:
-        return node("Flatten", value, "flat", axis=1)
+        return node("Flatten", [value], "flat", axis=1)
 
     # ONNX Runtime numbers the nodes while it optimises, and begins with what the last of the graph need: the
     # first tensor's taps come last, and all lead to one node, or they would be computed behind the network.
@@ -237,12 +237,17 @@ def _tapped(model: onnx.ModelProto, taps: Sequence[Tap]) -> bytes:
                 graph.output.append(helper.make_empty_tensor_value_info(tap.tensor))
             continue
         strides = [tap.stride, tap.stride]
-        found = [part(node("MaxPool", tap.tensor, "sample", kernel_shape=[1, 1], strides=strides))]
-        found.append(part(node("GlobalMaxPool", tap.tensor, "high")))
+        found = [part(node("MaxPool", [tap.tensor], "sample", kernel_shape=[1, 1], strides=strides))]
+        found.append(part(node("GlobalMaxPool", [tap.tensor], "high")))
         if tap.signed:
-            negative = node("Neg", tap.tensor, "negative")
-            found.append(part(node("GlobalMaxPool", negative, "low")))
+            # A convolution by -1 and no Neg, which would have the whole tensor reordered first.
+            minus = f"{_PREFIX}/minus/{tap.shape[0]}"
+            negative = node("Conv", [tap.tensor, minus], "negative", group=tap.shape[0])
+            found.append(part(node("GlobalMaxPool", [negative], "low")))
         parts = found + parts
+    for channels in sorted({tap.shape[0] for tap in taps if tap.shape and tap.signed}):
+        weights = np.full((channels, 1, 1, 1), -1, np.float32)
+        graph.initializer.append(onnx.numpy_helper.from_array(weights, f"{_PREFIX}/minus/{channels}"))
     if parts:
         graph.node.append(helper.make_node("Concat", parts, [_ALL], name=_ALL, axis=1))
         graph.output.append(helper.make_empty_tensor_value_info(_ALL))
