@@ -25,6 +25,8 @@ from edgeyolo.calibrate.sessions import run_side_by_side, session_for
 from edgeyolo.errors import CalibrationError
 from edgeyolo.optional import require
 from edgeyolo.qdq.graph import GraphView
+from edgeyolo.qdq.grids import FLOORS
+from edgeyolo.qdq.layers import Layer
 from edgeyolo.qdq.plan import QuantPlan
 
 if TYPE_CHECKING:
@@ -89,9 +91,14 @@ def taps_for(view: GraphView, plan: QuantPlan, *, samples: int = SAMPLES) -> tup
     told = {layer.raw_output for layer in plan.layers if layer.slope is not None}
     wanted = {name for group in plan.groups for name in plan.sources[group[0]]} - told
     wanted |= {layer.output for layer in plan.layers if layer.output not in plan.group_of}
-    flat = {layer.output for layer in plan.layers if layer.slope is not None and layer.slope <= 0.5}
+    flat = {layer.output for layer in plan.layers if _flat_below_0(layer)}
     order = [*view.inputs, *(name for node in view.nodes for name in node.output)]
     return tuple(_tap(view, name, samples, signed=name not in flat) for name in order if name in wanted)
+
+
+def _flat_below_0(layer: Layer) -> bool:
+    """Tell whether a layer's activation leaves little of what is below 0: a sample tells it well enough."""
+    return layer.activation in FLOORS or (layer.slope is not None and layer.slope <= 0.5)
 
 
 def _tap(view: GraphView, tensor: str, samples: int, *, signed: bool) -> Tap:
