@@ -19,7 +19,7 @@ __all__ = ["Pair", "Target", "exact_int8", "float_layers_on", "int8_layers", "pa
 
 Target = Literal["tensorrt", "onnxruntime"]
 
-_FIRST = "it reads the picture, where onnxruntime's INT8 is no faster"
+_READS_PICTURE = "it reads the picture, where onnxruntime's INT8 is no faster"
 
 
 def exact_int8() -> dict[str, str]:
@@ -57,7 +57,7 @@ def float_layers_on(target: Target, plan: QuantPlan, scales: Scales) -> dict[str
     """
     if target == "tensorrt":
         return dict(scales.float_layers)
-    first = {layer.name: _FIRST for layer in plan.layers if layer.input in plan.inputs}
+    first = {layer.name: _READS_PICTURE for layer in plan.layers if layer.input in plan.inputs}
     left = {**first, **scales.float_layers}
     return {name: why for name, why in left.items() if name not in scales.int8_on_onnxruntime}
 

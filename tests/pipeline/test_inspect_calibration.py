@@ -46,7 +46,7 @@ def test_broken_scales_are_an_error(scales: Path) -> None:
     scales.write_text(scales.read_text().replace('"amax": 4.0', '"amax": -4.0'))
     done = edgeyolo("inspect", scales)
     assert done.returncode == 2
-    assert "-4.0 found" in done.stderr
+    assert "a positive finite amax and a method expected for 't3', {\"amax\": -4.0" in done.stderr
 
 
 def test_every_real_cache_is_told(shared_data: Path) -> None:
