@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _LEAST_TURNS = 5
-_TURN_S, _BUDGET_S = 0.05, 1.5
+_TURN_S, _BUDGET_S = 0.05, 3.0
 _UNMEASURED = (
     "INT8 was not measured against FP32, which takes the float model: on ONNX Runtime a Q/DQ graph made for "
     "TensorRT is often slower than FP32. --calibration DIR with the float model measures both"
