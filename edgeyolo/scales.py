@@ -164,7 +164,7 @@ def read_scales(path: Path | str) -> Scales:
     hint = "edgeyolo calibrate MODEL.onnx IMAGES -o DIR writes one"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
+        if not isinstance(data, dict) or "format" not in data:
             raise CalibrationError(f"a scales file expected, {_found(data)}")
         if data["format"] != FORMAT:
             raise StaleScalesError(f"{path}: format {FORMAT} expected, {data['format']} found", hint=hint)
@@ -175,10 +175,8 @@ def read_scales(path: Path | str) -> Scales:
         raise
     except CalibrationError as exc:
         raise CalibrationError(f"{path}: {exc.message}", hint=hint) from exc
-    except (ValueError, KeyError, TypeError) as exc:
-        raise CalibrationError(
-            f"{path}: a scales file expected, {type(exc).__name__}: {exc}", hint=hint
-        ) from exc
+    except ValueError as exc:
+        raise CalibrationError(f"{path}: a scales file expected, no JSON found: {exc}", hint=hint) from exc
 
 
 def _from_json(data: dict[str, Any]) -> Scales:
@@ -204,8 +202,14 @@ def _from_json(data: dict[str, Any]) -> Scales:
     def words(key: str) -> dict[str, str]:
         return table(key, str, "words")
 
+    try:
+        provenance = Provenance(**data.get("provenance", {}))
+    except TypeError as exc:
+        names = ", ".join(each.name for each in dataclasses.fields(Provenance))
+        found = _found(data.get("provenance"))
+        raise CalibrationError(f"provenance: a table of {names} expected, {found}") from exc
     return Scales(
-        provenance=Provenance(**data["provenance"]),
+        provenance=provenance,
         tensors=tensors("tensors"),
         float_layers=words("float_layers"),
         weight_amax=channels("weight_amax"),

@@ -90,7 +90,8 @@ def test_a_range_is_positive_and_finite(amax: float) -> None:
         ({"int8_on_onnxruntime": ["stem"]}, 'int8_on_onnxruntime: a table expected, ["stem"] found'),
         ({"bias_shift": {"stem": ["a"]}}, "bias_shift: numbers expected for 'stem', [\"a\"] found"),
         ({"offsets": {"stem": []}}, "offsets: a number expected for 'stem', [] found"),
-        ({"provenance": {}}, "a scales file expected, TypeError"),
+        ({"provenance": {}}, "versions expected, {} found"),
+        ({"provenance": ["a"]}, "provenance: a table of model_sha256, preprocess_sha256"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:

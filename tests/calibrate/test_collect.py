@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,28 @@ def test_values_that_no_scale_holds_name_their_tensor(tmp_path: Path, poison: fl
     image = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     with pytest.raises(CalibrationError, match=r"tensor '(second|third|sum)' has NaN or infinite values"):
         collected(model, [image])
+
+
+def test_activations_are_not_all_kept_until_the_end() -> None:
+    """24 layers of 8 MiB: looked at behind the whole network, their outputs alone would be 192 MiB."""
+    done = subprocess.run([sys.executable, "-c", DEEP], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 96
+
+
+DEEP = """
+import resource
+from tests.calibrate.test_collect import collected, images
+from tests.qdq.nets import Net
+
+net = Net(size=512)
+name = "images"
+for index in range(24):
+    name = net.leaky(net.conv(f"layer{index}", name, 8, 8 if index else 3))
+model, batches = net.model([name]), images(1, size=512)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+collected(model, batches, workers=1)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
 
 
 def test_no_image_is_an_error() -> None:

@@ -232,8 +232,8 @@ def test_the_layer_that_reads_the_picture_is_the_float_model_s_on_onnxruntime() 
     model = detector()
     shift = {"stem": (0.25,) * 8}
     int8 = int8_model(model, scales_of(model, bias_shift=shift), "onnxruntime")
-    for tensor in (int8, model):
-        tensor.graph.output.append(onnx.helper.make_empty_tensor_value_info("stem_leaky"))
+    for each in (int8, model):
+        each.graph.output.append(onnx.helper.make_empty_tensor_value_info("stem_leaky"))
     image = images(1, seed=5)[0]
     assert np.array_equal(run(int8, image)[-1], run(model, image)[-1])
 
