@@ -125,7 +125,8 @@ def test_options_that_are_refused(words: list[str], said: str, engine: Path, tmp
 def test_a_killed_run_leaves_segments_that_play(engine: Path, tmp_path: Path) -> None:
     save = [f"{SMALL}&frames=0", "--save", tmp_path / "out.mp4", "--segment", "2s"]
     with running(engine, *save) as process:
-        wait_until(lambda: len(list(tmp_path.glob("out-*.mp4"))) > 3)
+        # A file that was opened a moment ago is empty: there is nothing in it yet to survive.
+        wait_until(lambda: len([p for p in tmp_path.glob("out-*.mp4") if p.stat().st_size]) > 3)
         process.kill()
     *whole, last = sorted(tmp_path.glob("out-*.mp4"))
     assert [len(greys_and_seconds(path)) for path in whole[:3]] == [50, 50, 50]
