@@ -40,6 +40,7 @@ __all__ = ["Statistics", "Tap", "collect", "taps_for"]
 # still move it by 5 %: what is left comes from the borders, whose rows and columns 0 are seen more often.
 SAMPLES = 4096
 _HELD_BYTES = 16 << 20  # samples held back: many images a count, and no session waits for one
+_LOOK_AT_FLOAT = "does the float model find anything on these pictures? check its preprocess and weights"
 _PREFIX = "edgeyolo/tap"
 _ALL = f"{_PREFIX}/all"  # one output: sample, largest, and negative of the least of every tap, side by side
 
@@ -133,19 +134,28 @@ def collect(
         The statistics; the same for any number of workers and any order of the batches.
 
     Raises:
-        CalibrationError: No batch at all, or a tensor with NaN or Inf, which is named.
+        CalibrationError: No batch at all, or a tensor or an output with NaN or Inf, which is named.
     """
     statistics = Statistics({tap.tensor: Histogram() for tap in taps})
     counter = _Counter(taps, statistics)
+    counted = len(counter.outputs)
+    others = [value.name for value in model.graph.output if value.name not in counter.outputs]
+    broken: list[str] = []
     session, workers = session_for(_tapped(model, taps), workers=workers)
-    for outputs, count in run_side_by_side(session, counter.outputs, batches, workers):
-        counter.take(outputs)
+    for outputs, count in run_side_by_side(session, counter.outputs + others, batches, workers):
+        counter.take(outputs[:counted])
+        broken += [name for name, values in zip(others, outputs[counted:], strict=True) if _broken(values)]
         statistics.images += count
         if progress is not None:
             progress(statistics.images)
     if not statistics.images:
         raise CalibrationError("no calibration image came", hint="give a folder with pictures of the scene")
-    counter.flush()
+    counter.flush()  # first, since it names the tensor where it began
+    if broken:
+        raise CalibrationError(
+            f"output {broken[0]!r} of the float model has NaN or infinite values",
+            hint=_LOOK_AT_FLOAT,
+        )
     return statistics
 
 
@@ -214,12 +224,16 @@ def _require_finite(values: npt.NDArray[np.float32], tensor: str) -> None:
     if not np.isfinite(values).all():
         raise CalibrationError(
             f"tensor {tensor!r} has NaN or infinite values: no scale can hold them",
-            hint="does the float model find anything on these pictures? check its preprocess and weights",
+            hint=_LOOK_AT_FLOAT,
         )
 
 
+def _broken(values: npt.NDArray[np.generic]) -> bool:
+    return bool(np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all())
+
+
 def _tapped(model: onnx.ModelProto, taps: Sequence[Tap]) -> bytes:
-    """Add the taps to a copy of the model; its own outputs stay, nobody asks for them."""
+    """Add the taps to a copy of the model; its own outputs stay."""
     onnx = require("onnx", why="to look into a model's tensors")
     helper = onnx.helper
     tapped = onnx.ModelProto()

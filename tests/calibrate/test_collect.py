@@ -20,7 +20,7 @@ from edgeyolo.calibrate.collect import Statistics, collect, taps_for  # noqa: E4
 from edgeyolo.errors import CalibrationError  # noqa: E402
 from edgeyolo.qdq import GraphView, quant_plan  # noqa: E402
 from tests.calibrate.tiny_detector import write_detector  # noqa: E402
-from tests.qdq.nets import detector, images, run  # noqa: E402
+from tests.qdq.nets import Net, detector, images, run  # noqa: E402
 
 
 def collected(model: onnx.ModelProto, batches: list[np.ndarray], **options: int) -> Statistics:
@@ -94,6 +94,15 @@ def test_values_that_no_scale_holds_name_their_tensor(tmp_path: Path, poison: fl
     image = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     with pytest.raises(CalibrationError, match=r"tensor '(second|third|sum)' has NaN or infinite values"):
         collected(model, [image])
+
+
+def test_an_output_that_overflows_behind_the_last_layer_is_named() -> None:
+    net = Net()
+    net.constants["large"] = np.float32(1e4)
+    last = net.conv("last", net.leaky(net.conv("first", "images", 8, 3)), 8, 8)
+    model = net.model([net.op("Exp", [net.op("Mul", [last, "large"], "scaled")], "sizes"), last])
+    with pytest.raises(CalibrationError, match=r"output 'sizes' of the float model has NaN or infinite"):
+        collected(model, images(2))
 
 
 def test_activations_are_not_all_kept_until_the_end() -> None:
