@@ -69,11 +69,12 @@ def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer,
     ONNX Runtime computes more in float than the scales say:
 
     1. A layer whose result no INT8 layer reads (the heads' last): an integer kernel ends in a Q.
-    2. A layer whose result a float layer reads. It would be rounded for that reader too, and a layer is left
-       in float because its input cannot be: the depthwise convolution behind the first SiLU of yolox_nano
-       makes three quarters of all error. Measured, error at the outputs with this rule and without:
-       yolox_nano 0.012 and 0.66 (0.014 on TensorRT), yolo-fastest-1.1-xl 0.021 and 0.043, and both ran 4 to
-       7 % faster with it: convolutions around a float one that have to round for it cost more than they save.
+    2. A layer whose result a float layer reads, as it is or joined with others (Concat, Split, a residual
+       sum ...). It would be rounded for that reader too, and a layer is left in float because its input
+       cannot be: the depthwise convolution behind the first SiLU of yolox_nano makes three quarters of all
+       error. Measured, error at the outputs with this rule and without: yolox_nano 0.012 and 0.66 (0.014 on
+       TensorRT), yolo-fastest-1.1-xl 0.021 and 0.043, and both ran 4 to 7 % faster with it: convolutions
+       around a float one that have to round for it cost more than they save.
 
     Args:
         plan: Of the float model.
@@ -84,12 +85,24 @@ def int8_layers(plan: QuantPlan, target: Target, scales: Scales) -> tuple[Layer,
     layers = [layer for layer in plan.layers if layer.name not in left]
     if target == "tensorrt":
         return tuple(layers)
-    read_in_float = {layer.input for layer in plan.layers if layer.name in left}
+    read_in_float = _with_what_goes_in({layer.input for layer in plan.layers if layer.name in left}, plan)
     return tuple(
         layer
         for layer in layers
         if {layer.raw_output, layer.output} <= scales.tensors.keys() and layer.output not in read_in_float
     )
+
+
+def _with_what_goes_in(tensors: Collection[str], plan: QuantPlan) -> frozenset[str]:
+    """Add what movers and residual sums make `tensors` of, all the way back."""
+    found: set[str] = set()
+    pending = list(tensors)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += plan.made_of.get(name, ())
+    return frozenset(found)
 
 
 def pairs_for(
@@ -156,7 +169,7 @@ def _for_onnxruntime(view: GraphView, plan: QuantPlan, layers: Collection[Layer]
 
     Source: onnxruntime/core/optimizer/qdq_transformer/ (selectors_actions, qdq_s8_to_u8.cc), and measured.
     """
-    made = _made_in_int8(view, plan, layers)
+    made = _made_in_int8(plan, layers)
 
     def reads_int8(node: int, tensor: str) -> bool:
         return tensor in made or any(name in made for name in view.nodes[node].output)
@@ -176,16 +189,14 @@ def _for_onnxruntime(view: GraphView, plan: QuantPlan, layers: Collection[Layer]
     return tuple(found)
 
 
-def _made_in_int8(view: GraphView, plan: QuantPlan, layers: Collection[Layer]) -> frozenset[str]:
+def _made_in_int8(plan: QuantPlan, layers: Collection[Layer]) -> frozenset[str]:
     """Give the tensors that ONNX Runtime makes in INT8: layers', and what moves or adds them on."""
     known = plan.group_of
     made: set[str] = set()
     for layer in layers:
         if layer.raw_output in known and layer.output in known:
             made |= {layer.raw_output, layer.output, layer.gate or layer.output}
-    moved = known.keys() - {name for names in plan.sources.values() for name in names}
-    passed_on = moved | {residual.output for residual in plan.residuals}
-    for node in view.nodes:  # in graph order, so that it reaches all that is behind
-        if not made.isdisjoint(node.input):
-            made |= passed_on & set(node.output)
+    for name, parts in plan.made_of.items():  # in graph order, so that it reaches all that is behind
+        if not made.isdisjoint(parts):
+            made.add(name)
     return frozenset(made)

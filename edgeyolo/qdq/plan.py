@@ -58,6 +58,8 @@ class QuantPlan:
         sources: For every group (by its first tensor), the tensors whose values fill it: those that no
             mover makes. Their histograms together are the group's.
         residuals: The Adds whose result is quantised.
+        made_of: For every tensor of a group that a mover or such an Add makes, what goes into it, in graph
+            order.
         inputs: What is given to the model: the picture.
     """
 
@@ -65,6 +67,7 @@ class QuantPlan:
     groups: tuple[tuple[str, ...], ...]
     sources: Mapping[str, tuple[str, ...]]
     residuals: tuple[Residual, ...]
+    made_of: Mapping[str, tuple[str, ...]]
     inputs: tuple[str, ...]
 
     @property
@@ -116,8 +119,24 @@ def quant_plan(view: GraphView) -> QuantPlan:
         groups=groups,
         sources={group[0]: tuple(sources_of(view, group)) for group in groups},
         residuals=tuple(residuals),
+        made_of=_made_of(view, groups, residuals),
         inputs=tuple(view.inputs),
     )
+
+
+def _made_of(
+    view: GraphView, groups: Iterable[tuple[str, ...]], residuals: Iterable[Residual]
+) -> dict[str, tuple[str, ...]]:
+    sums = {residual.output: (residual.skip, residual.branch) for residual in residuals}
+    known = {name for group in groups for name in group}
+    found: dict[str, tuple[str, ...]] = {}
+    for node in view.nodes:
+        for name in known.intersection(node.output):
+            if name in sums:
+                found[name] = sums[name]
+            elif _moves(node):
+                found[name] = tuple(_data_inputs(view, node))
+    return found
 
 
 def sources_of(view: GraphView, tensors: Iterable[str]) -> list[str]:
