@@ -27,7 +27,7 @@ __all__ = ["inspect", "with_layers"]
 
 _KINDS = (
     "a Darknet cfg, Darknet weights, an ONNX model, scales.json, a TensorRT calibration cache, "
-    "an engine or its sidecar, rules of events"
+    "a manifest, an engine or its sidecar, rules of events"
 )
 _ONNX_START = b"\x08"  # protobuf: field 1, a varint; ModelProto.ir_version in every ONNX file
 _WEIGHTS_HEADER_BYTES = 20
@@ -41,14 +41,14 @@ def inspect(target: str) -> dict[str, Any]:
 
     Returns:
         Plain JSON values: ``kind`` (``cfg``, ``weights``, ``onnx``, ``engine``, ``scales``, ``trt_cache``,
-        ``rules``) and ``name``, and then what that kind has.
+        ``manifest``, ``rules``) and ``name``, and then what that kind has.
 
     Raises:
         ConfigError: There is neither such a file nor such an architecture, or rules are wrong.
         ModelError: The file is none of the kinds, or one that is wrong.
         GraphError: An ONNX file that is none.
         EngineError: An engine without its sidecar, or with another's.
-        CalibrationError: A scales file or a calibration cache that is broken.
+        CalibrationError: A scales file, a calibration cache or a manifest that is broken.
         MissingDependencyError: An ONNX file, and onnx is absent.
 
     Examples:

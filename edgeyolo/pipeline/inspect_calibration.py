@@ -1,6 +1,6 @@
-"""What a scales file and a TensorRT calibration cache are: facts and lines for ``edgeyolo inspect``.
+"""What calibration leaves: scales, a TensorRT cache, a manifest, as facts and lines for ``edgeyolo inspect``.
 
-Owns the facts of these two kinds; recognising them is here too, because only their content tells. Refuses
+Owns the facts of these three kinds; recognising them is here too, because only their content tells. Refuses
 to judge whether the scales are good ones.
 """
 
@@ -12,23 +12,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeyolo.calibrate.manifest import is_manifest, read_manifest
 from edgeyolo.calibrate.trt_cache import is_trt_cache, read_trt_cache
 from edgeyolo.scales import read_scales
 
-__all__ = ["facts_of_calibration", "lines_of_cache", "lines_of_scales"]
+__all__ = ["facts_of_calibration", "lines_of_cache", "lines_of_manifest", "lines_of_scales"]
 
 _MANY = 12
 
 
 def facts_of_calibration(path: Path, head: bytes) -> dict[str, Any] | None:
-    """Tell a scales file or a calibration cache.
+    """Tell a scales file, a calibration cache or a manifest.
 
     Args:
         path: The file.
         head: Its first bytes, a few thousand.
 
     Returns:
-        Plain JSON values; None where it is neither.
+        Plain JSON values; None where it is none of them.
 
     Raises:
         CalibrationError: It is one of them, and broken.
@@ -37,6 +38,8 @@ def facts_of_calibration(path: Path, head: bytes) -> dict[str, Any] | None:
         return _cache(path)
     if head.lstrip().startswith(b"{") and b'"manifest_sha256"' in head:
         return _scales(path)
+    if is_manifest(head.decode("utf-8", "replace")):
+        return _manifest(path)
     return None
 
 
@@ -56,6 +59,30 @@ def _cache(path: Path) -> dict[str, Any]:
 def _scales(path: Path) -> dict[str, Any]:
     scales = read_scales(path)
     return {"kind": "scales", "name": str(path), "what": "INT8 scales", **dataclasses.asdict(scales)}
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    manifest = read_manifest(path)
+    return {
+        "kind": "manifest",
+        "name": str(path),
+        "what": "a manifest of calibration pictures",
+        "pictures": len(manifest),
+        "video_frames": sum(item.frame >= 0 for item in manifest.items),
+        "manifest_sha256": manifest.fingerprint,
+        "names": [item.name for item in manifest.items],
+    }
+
+
+def lines_of_manifest(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Lay out the facts of a manifest."""
+    frames = facts["video_frames"]
+    yield f"pictures     {facts['pictures']}" + (f", {frames} of them frames of videos" if frames else "")
+    yield f"manifest     sha256 {facts['manifest_sha256']}, as the scales made from them name it"
+    shown = facts["names"][:_MANY]
+    yield from (f"picture      {name}" for name in shown)
+    if facts["pictures"] > len(shown):
+        yield f"             and {facts['pictures'] - len(shown)} more: --json has all"
 
 
 def lines_of_cache(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edgeyolo.pipeline.inspect_calibration import lines_of_cache, lines_of_scales
+from edgeyolo.pipeline.inspect_calibration import lines_of_cache, lines_of_manifest, lines_of_scales
 from edgeyolo.pipeline.inspect_rules import lines_of_rules
 
 __all__ = ["lines_from_facts"]
@@ -36,6 +36,7 @@ def lines_from_facts(facts: Facts) -> Iterator[str]:
         "engine": _engine,
         "scales": lines_of_scales,
         "trt_cache": lines_of_cache,
+        "manifest": lines_of_manifest,
         "rules": lines_of_rules,
     }[facts["kind"]](facts)
 

@@ -1,12 +1,15 @@
 """Scales and TensorRT caches, told by their content."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from edgeyolo.calibrate.manifest import Item, Manifest
 from edgeyolo.scales import Provenance, Scales, TensorScale
-from tests.command import edgeyolo
+from tests.command import COMMAND, edgeyolo
 
 
 @pytest.fixture
@@ -67,3 +70,32 @@ def test_a_broken_cache_is_explained_by_line(tmp_path: Path) -> None:
     done = edgeyolo("inspect", tmp_path / "c")
     assert done.returncode == 2
     assert "c:2:" in done.stderr
+
+
+def test_a_manifest_tells_its_hash_and_its_pictures(tmp_path: Path) -> None:
+    items = [Item(f"{n:02}.jpg", -1, f"{n:064x}") for n in range(20)]
+    items += [Item("day.mp4", frame, "ff" * 32) for frame in (0, 30)]
+    manifest = Manifest.of(tmp_path, items)
+    manifest.write(tmp_path / "any.name")
+    done = edgeyolo("inspect", tmp_path / "any.name")
+    assert done.returncode == 0, done.stderr
+    for words in ("22, 2 of them frames of videos", f"sha256 {manifest.fingerprint}", "picture      11.jpg"):
+        assert words in done.stdout
+    assert "and 10 more" in done.stdout
+    facts = json.loads(edgeyolo("inspect", tmp_path / "any.name", "--json").stdout)
+    assert (facts["kind"], facts["names"][-1]) == ("manifest", "day.mp4#30")
+
+
+def test_a_manifest_with_a_name_in_no_encoding(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"00" * 32 + b"  caf\xe9.jpg\n")
+    done = subprocess.run([*COMMAND, "inspect", tmp_path / "m"], capture_output=True, check=True)
+    assert b"caf\xe9.jpg" in done.stdout
+    facts = json.loads(edgeyolo("inspect", tmp_path / "m", "--json").stdout)
+    assert facts["names"] == [os.fsdecode(b"caf\xe9.jpg")]
+
+
+def test_a_broken_manifest_is_explained_by_line(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("00" * 32 + "  a.jpg\nnothing\n")
+    done = edgeyolo("inspect", tmp_path / "m")
+    assert done.returncode == 2
+    assert "m:2: 64 hexadecimal digits" in done.stderr
