@@ -21,7 +21,7 @@ def _inspect(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a cfg, weights, an ONNX model, an engine, scales, a TensorRT cache or rules of events are."""
+    """Tell what a cfg, weights, an ONNX model, an engine, scales, a cache, a manifest or rules are."""
     import json
 
     from edgeyolo.pipeline.inspect import inspect, with_layers
