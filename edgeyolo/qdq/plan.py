@@ -131,10 +131,10 @@ def _made_of(
     known = {name for group in groups for name in group}
     found: dict[str, tuple[str, ...]] = {}
     for node in view.nodes:
-        for name in known.intersection(node.output):
+        for name in node.output:
             if name in sums:
                 found[name] = sums[name]
-            elif _moves(node):
+            elif name in known and _moves(node):
                 found[name] = tuple(_data_inputs(view, node))
     return found
 
