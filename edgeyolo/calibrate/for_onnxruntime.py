@@ -28,7 +28,7 @@ __all__ = ["keep_wide_layers_in_int8", "with_ranges_in_front"]
 # to 512 channels are 2.5 to 4.2 times faster on AVX-512 VNNI. Around narrower ones see `int8_layers`.
 _WIDE = 512
 # How much more error is accepted for all multiply-adds in INT8, a share of it for a share of them. In
-# yolov3-tiny 27 % of them cost 71 % more error and 7 % cost 6 %; in YOLOv8n 3 % doubled it.
+# yolov3-tiny 27 % of them cost 71 % more error and 7 % cost 6 %; in a YOLOv8n 2.7 % cost 28 %.
 _WORTH = 3.0
 
 
