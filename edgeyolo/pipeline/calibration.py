@@ -249,6 +249,12 @@ class Calibration:
         """Give the result as text."""
         left = float_layers_on(self.config.target, self.plan, self.choice.scales)
         yield self.verdict
+        boxes = self.boxes
+        if boxes is not None and boxes.matched + boxes.lost + boxes.invented:
+            yield (
+                f"boxes with a score above {boxes.conf:g}: {boxes.agreement:.1%} are in both, mean IoU "
+                f"{boxes.mean_iou:.3f}, on {boxes.pictures} picture{'s' * (boxes.pictures != 1)}"
+            )
         yield (
             f"INT8: {self.int8_macs:.1%} of the multiply-adds, {len(left)} of "
             f"{len(self.plan.layers)} layers left in float"

@@ -22,6 +22,7 @@ from edgeyolo.errors import (
     EmptyManifestError,
     GraphError,
 )
+from edgeyolo.evaluate.compare import Agreement
 from edgeyolo.files import sha256_of
 from edgeyolo.pipeline.calibrate import calibrate
 from edgeyolo.pipeline.calibration import AIM, CalibrateConfig, Calibration
@@ -185,6 +186,19 @@ def test_a_cache_that_knows_one_tensor_leaves_the_other_layers_in_float(
     scales = read_scales(model.parent / "out" / "scales.json")
     assert list(scales.tensors) == ["images"]
     assert list(scales.float_layers) == ["second_raw", "third_raw", "head"]
+
+
+def test_the_boxes_that_both_have_are_told(model: Path, images: Path) -> None:
+    result = run(model, images)
+    none_found = Agreement(
+        pictures=1, conf=0.25, matched=0, lost=0, invented=0, mean_iou=1.0, score_bias=0.0, score_drift=0.0,
+        score_drift_p95=0.0, pseudo_map=float("nan"), pseudo_map50=float("nan"),
+    )  # fmt: skip
+    some = dataclasses.replace(none_found, pictures=24, matched=45, lost=4, invented=6, mean_iou=0.9712)
+    line = "boxes with a score above 0.25: 90.0% are in both, mean IoU 0.971, on 24 pictures"
+    assert line in dataclasses.replace(result, boxes=some).lines()
+    for boxes in (none_found, None):
+        assert not any(line.startswith("boxes") for line in dataclasses.replace(result, boxes=boxes).lines())
 
 
 def test_an_aim_that_was_not_reached_is_said_plainly(model: Path, images: Path) -> None:
