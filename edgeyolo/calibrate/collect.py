@@ -139,12 +139,15 @@ def collect(
     statistics = Statistics({tap.tensor: Histogram() for tap in taps})
     counter = _Counter(taps, statistics)
     counted = len(counter.outputs)
-    others = [value.name for value in model.graph.output if value.name not in counter.outputs]
+    # What is behind the last layer has no tap; a decode can overflow there.
+    untapped = [value.name for value in model.graph.output if value.name not in counter.outputs]
     broken: list[str] = []
     session, workers = session_for(_tapped(model, taps), workers=workers)
-    for outputs, count in run_side_by_side(session, counter.outputs + others, batches, workers):
+    for outputs, count in run_side_by_side(session, counter.outputs + untapped, batches, workers):
         counter.take(outputs[:counted])
-        broken += [name for name, values in zip(others, outputs[counted:], strict=True) if _broken(values)]
+        for name, values in zip(untapped, outputs[counted:], strict=True):
+            if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+                broken.append(name)
         statistics.images += count
         if progress is not None:
             progress(statistics.images)
@@ -226,10 +229,6 @@ def _require_finite(values: npt.NDArray[np.float32], tensor: str) -> None:
             f"tensor {tensor!r} has NaN or infinite values: no scale can hold them",
             hint=_LOOK_AT_FLOAT,
         )
-
-
-def _broken(values: npt.NDArray[np.generic]) -> bool:
-    return bool(np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all())
 
 
 def _tapped(model: onnx.ModelProto, taps: Sequence[Tap]) -> bytes:

@@ -21,7 +21,7 @@ def _inspect(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a cfg, weights, an ONNX model, an engine, scales, a cache, a manifest or rules are."""
+    """Tell what a file is: cfg, weights, ONNX model, engine, scales, TensorRT cache, manifest, rules."""
     import json
 
     from edgeyolo.pipeline.inspect import inspect, with_layers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,7 @@ def lines_of_manifest(facts: Mapping[str, Any]) -> Iterator[str]:
     frames = facts["video_frames"]
     yield f"pictures     {facts['pictures']}" + (f", {frames} of them frames of videos" if frames else "")
     yield f"manifest     sha256 {facts['manifest_sha256']}, as the scales made from them name it"
-    shown = facts["names"][:_MANY]
-    yield from (f"picture      {name}" for name in shown)
-    if facts["pictures"] > len(shown):
-        yield f"             and {facts['pictures'] - len(shown)} more: --json has all"
+    yield from _first_of([f"picture      {name}" for name in facts["names"]])
 
 
 def lines_of_cache(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -124,7 +121,10 @@ def lines_of_scales(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _amax_lines(amax: Mapping[str, float]) -> Iterator[str]:
-    shown = list(amax.items())[:_MANY]
-    yield from (f"amax         {value:<12.6g} {name}" for name, value in shown)
-    if len(amax) > len(shown):
-        yield f"             and {len(amax) - len(shown)} more: --json has all"
+    yield from _first_of([f"amax         {value:<12.6g} {name}" for name, value in amax.items()])
+
+
+def _first_of(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:_MANY]
+    if len(lines) > _MANY:
+        yield f"             and {len(lines) - _MANY} more: --json has all"
